@@ -1,0 +1,154 @@
+#pragma once
+
+#include <asio/ip/address.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+/// One grammar for the targets of every verb. Pure: nothing here reads a file or asks a name
+/// server.
+///
+///     10.0.0.7                 2001:db8::7  fe80::7%eth0    an address
+///     10.0.0.0/24              2001:db8::/64                every address of the network, first
+///     and last included 10.0.0.1-254             10.0.0.1-10.0.3.9            a range;
+///     2001:db8::1-ff, 2001:db8::1-2001:db8::9:0 web.example              node[01-20,25].example a
+///     name; a host list, zero padding kept any of them:PORT         [2001:db8::7]:PORT with a
+///     port, 1-65535
+///
+/// 10.0.0.9/24 is the network of 10.0.0.9. A host list may hold several brackets
+/// (`rack[1-4]-[01-40]`). Octets with leading zeros, names beyond RFC 1123 letters, digits, '-' and
+/// '_', and non-ASCII names (write the xn-- form) are refused.
+namespace trawl::targets {
+
+/// One target: an address, or a name that somebody else resolves.
+struct target {
+    std::optional<asio::ip::address> address; ///< absent for a name
+    std::string name;                         ///< empty for an address
+    std::optional<std::uint16_t> port;        ///< when the target named one
+
+    /// Address or name without the port.
+    std::string host() const;
+    /// As the grammar writes it: "10.0.0.7", "10.0.0.7:22", "[2001:db8::7]:22",
+    /// "node01.example:22".
+    std::string to_string() const;
+
+    friend bool operator==(target const&, target const&) = default;
+};
+
+/// Where a text was found, for the message of a bad target: line 0 is an argument ("argument 2,
+/// column 5"), others lines of a file ("hosts.txt:7:5"). `column` is where the text begins in its
+/// line, from 1, in bytes.
+struct origin {
+    std::string_view name = {};
+    std::size_t line = 0;
+    std::size_t column = 1;
+};
+
+/// A set of targets in the order in which they were listed. It keeps ranges as ranges: 10.0.0.0/8
+/// costs no more than 10.0.0.0/30.
+///
+/// Each target is in it once, where it was mentioned first; what overlaps is not repeated. The same
+/// host with another port, or with and without one, is another target. Names are compared without
+/// case and never with addresses. Copying is cheap (copy on write); copies may be used on different
+/// threads.
+class list {
+public:
+    list() = default;
+
+    /// Adds every target of `text`, separated by blanks or commas (a comma inside a bracket belongs
+    /// to its host list). Throws error(errc::bad_target) that names the target and its position;
+    /// the list is then unchanged.
+    list& add(std::string_view text, origin from = {});
+
+    /// Removes every target of `text`, now and from what is added later; without a port it removes
+    /// any port. A name removes that name only, not its addresses. Excluding before adding is
+    /// cheaper when there are thousands.
+    list& exclude(std::string_view text, origin from = {});
+
+    /// Number of targets; 2^64 - 1 also stands for more.
+    std::uint64_t size() const noexcept;
+    bool empty() const noexcept { return size() == 0; }
+    /// True when some target is a name.
+    bool has_names() const noexcept;
+
+    /// The target at `index` < size(), in O(log of the listed items).
+    target at(std::uint64_t index) const;
+
+private:
+    friend class cursor;
+    struct state;
+    std::shared_ptr<state const> state_;
+};
+
+/// `list().add(text)`.
+list parse(std::string_view text);
+
+/// A pseudo-random order of 0 .. size - 1, each exactly once, that needs no memory: a Feistel
+/// network over the least power of two that holds `size`, walked until it falls inside. Equal seeds
+/// give equal orders on every machine. Not for secrets.
+class permutation {
+public:
+    /// `size` >= 1.
+    permutation(std::uint64_t size, std::uint64_t seed) noexcept;
+
+    /// The number at `position` < size().
+    std::uint64_t operator()(std::uint64_t position) const noexcept;
+    std::uint64_t size() const noexcept { return size_; }
+
+private:
+    static constexpr std::size_t rounds = 6;
+    std::uint64_t size_;
+    unsigned low_bits_, high_bits_;
+    std::uint64_t keys_[rounds];
+};
+
+/// Part `index` (from 0) of `count` of a sequence: every count-th element. The parts are disjoint,
+/// together they are the whole, and their sizes differ by one at most.
+struct shard {
+    std::uint64_t index = 0;
+    std::uint64_t count = 1;
+
+    /// Reads "I/N", 0 <= I < N. Throws error(errc::bad_target).
+    static shard parse(std::string_view text);
+
+    /// Elements of this part when the whole has `total`.
+    std::uint64_t size(std::uint64_t total) const noexcept;
+    /// Where the part's element `position` lies in the whole.
+    std::uint64_t at(std::uint64_t position) const noexcept { return index + position * count; }
+};
+
+/// How a cursor goes through a list.
+struct order {
+    std::optional<std::uint64_t> seed =
+        {};                 ///< absent: as listed; else shuffled by permutation(size, seed)
+    shard part = {};        ///< machines that share a list: same seed, different parts
+    std::uint64_t from = 0; ///< position() of an earlier cursor with the same list, seed and part
+};
+
+/// Walks a list lazily, in constant memory and without an allocation for addresses. It keeps the
+/// list as it was when the walk began; the list itself need not live on.
+class cursor {
+public:
+    explicit cursor(list const& targets, order how = {});
+
+    /// The next target; nullopt at the end.
+    std::optional<target> next();
+
+    std::uint64_t position() const noexcept {
+        return position_;
+    }                                                     ///< targets of this part given out so far
+    std::uint64_t size() const noexcept { return size_; } ///< targets of this part
+
+private:
+    std::shared_ptr<list::state const> state_;
+    std::optional<permutation> shuffled_;
+    shard part_;
+    std::uint64_t position_, size_;
+    std::size_t piece_ = 0; ///< where the last one was found
+};
+
+} // namespace trawl::targets
