@@ -1,0 +1,275 @@
+#pragma once
+
+#include <trawl/async.hpp>
+#include <trawl/error.hpp>
+#include <trawl/observer.hpp>
+#include <trawl/offload_pool.hpp>
+
+#include <asio/any_io_executor.hpp>
+#include <asio/ip/address.hpp>
+#include <asio/ip/tcp.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace trawl::ssh {
+
+/// What can go wrong with an SSH host. A deadline that passed is trawl::errc::timed_out, with its
+/// phase.
+enum class errc {
+    connect_failed = 1, ///< no TCP connection to any address
+    banner,             ///< what answered does not speak SSH 2.0 (RFC 4253 §4.2)
+    key_exchange,       ///< no common algorithm, or a bad signature (RFC 4253 §7, §8)
+    host_key_unknown,   ///< nobody vouches for the host's key and the policy does not accept it
+    host_key_changed,   ///< another key is on record for this host; no policy accepts that
+    host_key_revoked,   ///< the key is marked @revoked in known_hosts
+    auth_denied,        ///< the server refused every credential (RFC 4252)
+    channel_refused,    ///< no channel for the command (RFC 4254 §5.1), for instance MaxSessions
+    exec_failed,        ///< the server refused to run the command (RFC 4254 §6.5)
+    disconnected,       ///< the connection ended before the answer was complete
+    not_connected,      ///< connect() was not called or failed
+    bad_key,            ///< not a private key that libssh can read
+    bad_passphrase,     ///< the private key is encrypted and the passphrase is wrong or missing
+    bad_known_hosts,    ///< the known_hosts file cannot be read or written
+};
+
+std::error_category const& category() noexcept; ///< "trawl.ssh"
+std::error_code make_error_code(errc code) noexcept;
+
+/// How far a session had come.
+enum class phase { resolve, connect, banner, key_exchange, host_key, auth, channel, exec, closing };
+
+/// "connect", "banner", "key-exchange", ...
+std::string_view name(phase value) noexcept;
+
+/// A failure of one host: trawl::error that knows its phase.
+/// what() reads "ssh 10.0.0.7:22 auth: permission denied (server allows publickey only)".
+class failure : public error {
+public:
+    /// `peer`: "10.0.0.7:22"; `said`: the details, in the peer's words where there are any.
+    failure(std::error_code code, phase at, std::string const& peer, std::string said = {});
+
+    phase at() const noexcept { return at_; }
+    /// The code as one word for a record: "auth_denied", "timed_out".
+    std::string_view word() const noexcept;
+
+private:
+    phase at_;
+};
+
+/// A password or passphrase that is wiped when it goes out of scope.
+class secret {
+public:
+    secret() = default;
+    explicit secret(std::string text) noexcept;
+    secret(secret const& other);
+    secret(secret&& other) noexcept;
+    secret& operator=(secret other) noexcept;
+    ~secret();
+
+    bool empty() const noexcept { return text_.empty(); }
+    std::string const& reveal() const noexcept { return text_; }
+
+private:
+    std::string text_;
+};
+
+/// A private key in memory; copies share it. Any number of sessions of one thread may use it at
+/// once.
+class private_key {
+public:
+    private_key() = default; ///< none
+    explicit operator bool() const noexcept { return state_ != nullptr; }
+    std::string type() const;        ///< "ssh-ed25519"
+    std::string fingerprint() const; ///< "SHA256:..." of the public half
+
+private:
+    struct state;
+    friend struct key_access;
+    friend private_key load_private_key(std::filesystem::path const&, secret const&);
+    std::shared_ptr<state const> state_;
+};
+
+/// Reads a private key file (OpenSSH or PEM format). Blocks, 250 ms for an encrypted key (bcrypt):
+/// meant for offload_pool, once for all sessions. Throws error with errc::bad_key,
+/// errc::bad_passphrase or the system's code.
+private_key load_private_key(std::filesystem::path const& file,
+                             secret const& passphrase = secret());
+
+/// A host's public key as the protocol carries it.
+struct host_key {
+    std::string type; ///< "ssh-ed25519"
+    std::string blob; ///< RFC 4253 §6.6, binary
+    std::string
+    fingerprint() const; ///< "SHA256:" and base64 without padding, as ssh-keygen -l prints it
+};
+
+/// What to do with a host whose key is not on record. A key that differs from the one on record
+/// always fails.
+enum class host_key_policy {
+    strict,     ///< refuse
+    accept_new, ///< accept and remember (OpenSSH's accept-new)
+    warn,       ///< accept with a line to the observer, remember nothing
+    auto_add,   ///< accept and remember, as paramiko's AutoAddPolicy
+};
+
+/// The index of one known_hosts file (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"): plain, wildcard,
+/// negated and hashed names, [host]:port, @revoked. @cert-authority lines are skipped with a line
+/// to the observer. Read once; share it among the sessions of a run, so that all agree on a host
+/// met for the first time. One executor.
+class host_keys {
+public:
+    struct options {
+        std::filesystem::path file{}; ///< empty: nothing is read, new keys are kept in memory only
+        offload_pool* blocking =
+            nullptr; ///< appends run there; without it on the caller's thread. Not owned
+        observer* log = nullptr; ///< lines that could not be read. Not owned
+    };
+    enum class verdict {
+        match,
+        unknown, ///< no key on record
+        changed, ///< a different key, or only keys of other types, on record
+        revoked,
+    };
+    struct answer {
+        host_keys::verdict verdict = host_keys::verdict::unknown;
+        std::string place; ///< "FILE:LINE" of the entry that decided; empty when unknown
+        std::optional<host_key> on_record; ///< changed: the key that was expected
+    };
+
+    /// An empty index without a file.
+    host_keys();
+    /// Reads the file; a missing one is empty. Blocks: for a large file construct it on an
+    /// offload_pool. Throws error(errc::bad_known_hosts) when it exists and cannot be read.
+    explicit host_keys(options configuration);
+    host_keys(host_keys const&) = delete;
+    host_keys& operator=(host_keys const&) = delete;
+    ~host_keys();
+
+    /// Adds the lines of `text`; `origin` stands for the file's name in answers.
+    void parse(std::string_view text, std::string_view origin);
+
+    /// Does the work of check() and types() for a host in slices that leave the loop free (a hashed
+    /// line costs an HMAC: 10,000 of them some milliseconds). Afterwards both answer from a cache.
+    awaitable<> prepare(std::string host, std::uint16_t port);
+
+    /// Key types on record for the host, in the file's order, without duplicates: what to ask the
+    /// server for first.
+    std::vector<std::string> types(std::string_view host, std::uint16_t port) const;
+
+    /// Compares a key that the host has shown with the record.
+    answer check(std::string_view host, std::uint16_t port, host_key const& shown) const;
+
+    /// Puts a new key on record: at once in memory, then as one line at the end of the file
+    /// (O_APPEND under flock, mode 0600, parent folder 0700 when missing). Lines that another
+    /// process appended meanwhile are read first; the answer is `changed` when they name another
+    /// key, else `match`. Throws error(errc::bad_known_hosts) when the file cannot be written.
+    /// Cancelling may leave the line unwritten.
+    awaitable<answer> remember(std::string host, std::uint16_t port, host_key shown);
+
+    std::size_t size() const noexcept; ///< entries
+
+private:
+    struct state;
+    std::unique_ptr<state> state_;
+};
+
+/// Bounds of a session's phases; zero: no bound.
+struct timeouts {
+    std::chrono::milliseconds connect{10'000};   ///< TCP, all addresses together
+    std::chrono::milliseconds handshake{15'000}; ///< banner and key exchange
+    std::chrono::milliseconds auth{20'000};
+    std::chrono::milliseconds exec{60'000}; ///< one command, from its channel's opening to its end
+    std::chrono::milliseconds idle{
+        0}; ///< a command whose connection is silent for so long has failed
+};
+
+struct options {
+    std::string host; ///< name or address: the known_hosts key, and where to connect
+    std::vector<asio::ip::address>
+        addresses{}; ///< of `host`, tried in order; empty: `host` is an address
+    std::uint16_t port = 22;
+    std::string user{};
+    secret password{};      ///< also answers keyboard-interactive questions that do not echo
+    private_key identity{}; ///< tried before the password
+    host_key_policy policy = host_key_policy::strict;
+    std::shared_ptr<ssh::host_keys>
+        known{}; ///< shared by the sessions of a run; none: an empty index of its own
+    ssh::timeouts timeouts{};
+    std::size_t max_channels =
+        10; ///< commands at once on this session; further ones wait (sshd: MaxSessions 10)
+    observer* log = nullptr; ///< not owned
+};
+
+struct exec_options {
+    std::string input{}; ///< for the command's stdin, which then ends
+    std::size_t max_output =
+        1024 * 1024; ///< bytes kept of each stream; the rest is read and dropped
+    std::optional<std::chrono::milliseconds>
+        timeout{}; ///< instead of timeouts.exec; zero: no bound
+};
+
+/// How a command ended. A status other than 0 is an answer, not an error.
+struct completed {
+    std::optional<int> exit_status{}; ///< none when a signal ended it or the server told none
+    std::string exit_signal{}; ///< "TERM" without SIG (RFC 4254 §6.10), empty when it exited
+    std::string out{}, err{};  ///< stdout and stderr, bytes as they came
+    bool out_truncated = false, err_truncated = false; ///< more came than exec_options.max_output
+    duration elapsed{};
+};
+
+/// One SSH connection (RFC 4251-4254): authenticate once, then run any number of commands, several
+/// at a time.
+///
+/// All functions belong to one executor, that of the constructor. Every failure is an ssh::failure
+/// that names the host and the phase. Nothing here blocks, the destructor included: it says goodbye
+/// if that goes at once and closes.
+class session {
+public:
+    session(asio::any_io_executor executor, options configuration);
+    session(session&&) noexcept;
+    session(session const&) = delete;
+    session& operator=(session const&) = delete;
+    ~session();
+
+    /// Connects, checks the host's key, authenticates. Throws failure; then, or when cancelled, the
+    /// connection is closed and connect() may be called again.
+    awaitable<> connect();
+    /// As connect(), over a TCP connection that is there already.
+    awaitable<> connect(asio::ip::tcp::socket connected);
+
+    /// Runs a command in the user's login shell and returns when it has ended and all of its output
+    /// is here. Up to options.max_channels run at once. Cancelling, or a deadline, sends the
+    /// command SIGTERM, closes its channel and leaves the session usable.
+    awaitable<completed> exec(std::string command);
+    awaitable<completed> exec(std::string command, exec_options how);
+
+    /// Says goodbye (SSH_MSG_DISCONNECT) and closes; takes a second at most and never throws for
+    /// the peer's sake.
+    awaitable<> disconnect();
+
+    bool connected() const noexcept;
+    std::string const& host() const noexcept;
+    /// The address and port that answered, as in error messages: "10.0.0.7:22".
+    std::string const& peer() const noexcept;
+    /// The server's version string ("SSH-2.0-OpenSSH_9.2p1"), empty before the banner.
+    std::string const& banner() const noexcept;
+    /// The key that the host has shown; empty type before the key exchange.
+    host_key const& key() const noexcept;
+
+private:
+    struct state;
+    std::shared_ptr<state> state_;
+};
+
+} // namespace trawl::ssh
+
+template <>
+struct std::is_error_code_enum<trawl::ssh::errc> : std::true_type {};
