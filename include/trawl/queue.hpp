@@ -54,12 +54,13 @@ public:
     bool empty() const noexcept { return items_.empty(); }
 
 private:
-    bool room() const noexcept { return items_.size() < capacity_; }
+    bool room() const noexcept { return items_.size() + promised_room_ < capacity_; }
     void put(T& value);
     T take();
 
     std::deque<T> items_;
     std::size_t capacity_;
+    std::size_t promised_items_ = 0, promised_room_ = 0; // held for waiters that are woken but have not run yet
     std::size_t unfinished_ = 0;
     bool closed_ = false;
     detail::waiter_list producers_, consumers_, joiners_;
