@@ -1,0 +1,127 @@
+#pragma once
+
+#include <trawl/async.hpp>
+#include <trawl/observer.hpp>
+#include <trawl/offload_pool.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <type_traits>
+#include <vector>
+
+/// Full and incremental backups of a folder as plain tar archives.
+///
+///     NAME_full_20261123.tar.gz         pax tar, one gzip member, paths relative to the source
+///     NAME_full_20261123.manifest.json  the state of the source: an entry a line, hashes
+///     NAME_incr_20261124.tar.gz         new and changed files only
+///     NAME_incr_20261124.manifest.json  the whole state again; an entry names the archive it is in
+///     NAME_manifest.json                a copy of the newest manifest
+///
+/// A second run of a day has _YYYYMMDD_HHMMSS (local time); nothing but NAME_manifest.json is ever
+/// replaced. An archive is complete on disk (fsync) before its manifest gets its name, and that
+/// before the copy does, so that a crash at any moment leaves the old or the new state.
+namespace trawl::backup {
+
+enum class errc {
+    no_such_archive = 1, ///< no backup of that name or date, or an archive of the chain is missing
+    locked,              ///< another run holds .NAME.lock
+    corrupt,             ///< a manifest or an archive is not what was written
+    incomplete, ///< some files could not be read or written; the errors of the report name them
+    bad_name,   ///< a NAME that is no file name, or that must be given because there are several
+    bad_source, ///< the source is no folder that can be read
+    exists,     ///< an archive of that name is there already
+};
+
+/// Category "trawl.backup" of errc.
+std::error_category const& category() noexcept;
+std::error_code make_error_code(errc code) noexcept;
+
+enum class kind {
+    automatic,   ///< full on the weekday of `full_on`, without a usable base, or when the last full
+                 ///< is 7 days old
+    full,        ///< everything
+    incremental, ///< what changed since the last backup; no usable base: errc::no_such_archive
+};
+enum class hash { sha256, md5 };
+enum class level { fast, standard, best };
+
+struct options {
+    std::filesystem::path source; ///< the folder to back up; `destination` inside it is left out
+    std::filesystem::path destination; ///< created when missing
+    std::string name;                  ///< empty: the source's last component
+    kind what = kind::automatic;
+    std::chrono::weekday full_on = std::chrono::Monday; ///< of local time
+    backup::hash hash = backup::hash::sha256; ///< another one than the base's makes a full
+    backup::level level = backup::level::standard;
+    bool zstd = false;         ///< NAME_..._DATE.tar.zst instead of .tar.gz
+    observer* watch = nullptr; ///< progress in "bytes", warnings; not owned
+    std::function<std::chrono::system_clock::time_point()> now; ///< for tests; empty: the system's
+};
+
+/// One path and what was the matter with it.
+struct problem {
+    std::string path; ///< relative to the source, raw bytes; empty: the whole
+    std::string message;
+};
+
+struct report {
+    kind made = kind::full;         ///< full or incremental
+    std::filesystem::path file;     ///< the archive
+    std::filesystem::path manifest; ///< its own, dated manifest
+    std::uint64_t entries = 0;      ///< members of the archive
+    std::uint64_t bytes_in = 0;     ///< content of the files in it
+    std::uint64_t bytes_out = 0;    ///< its size
+    std::uint64_t added = 0, changed = 0, metadata_only = 0, deleted = 0,
+                  unchanged = 0; ///< against the base
+    std::vector<problem>
+        errors; ///< what could not be read; the rest is stored (errc::incomplete, exit 3)
+    std::vector<problem> notes; ///< no failure: changed while it was read, why a full was made
+};
+
+/// Makes one backup. A file that cannot be read is reported and keeps its previous state in the
+/// manifest; one that changes while it is read is read again, and flagged when it does not come to
+/// rest. What is hashed is what was archived. Archive bytes do not depend on the number of threads.
+///
+/// Throws error: locked, bad_name, bad_source, no_such_archive (incremental without a base), or the
+/// system's code for the destination (no space). All I/O and CPU work runs on `cpu`, which outlives
+/// the call. Cancelling stops within one block and leaves nothing under a final name.
+awaitable<report> run(offload_pool& cpu, options configuration);
+
+struct restore_options {
+    std::filesystem::path archives; ///< the folder with the backups
+    std::filesystem::path
+        target;       ///< new or existing; files there that the backup does not name stay
+    std::string name; ///< empty: the only one in `archives`
+    std::optional<std::chrono::system_clock::time_point>
+        at;                         ///< the newest state not after this; empty: the latest
+    std::vector<std::string> paths; ///< relative to the source, with all beneath; empty: everything
+    observer* watch = nullptr;      ///< as above
+};
+
+struct restore_report {
+    std::filesystem::path manifest; ///< the state that was restored
+    std::uint64_t entries = 0;      ///< files, folders, links and others put in place
+    std::uint64_t bytes = 0;        ///< content written
+    bool corrupt = false; ///< an error below is damage to an archive (errc::corrupt, exit 13)
+    std::vector<problem>
+        errors; ///< what could not be restored, and archive members that were refused
+};
+
+/// Puts a state back: content, modes, times to the nanosecond, owners (as root), links. Each file
+/// is written once, under a temporary name that is renamed when its hash agrees with the manifest,
+/// and never through a symbolic link or outside `target`. Files deleted before the state was taken
+/// do not come back.
+///
+/// Throws error: no_such_archive, corrupt (the manifest), bad_name, or the system's code for
+/// `target`. Cancelling leaves whole files and folders, and no temporary file.
+awaitable<restore_report> restore(offload_pool& cpu, restore_options configuration);
+
+} // namespace trawl::backup
+
+template <>
+struct std::is_error_code_enum<trawl::backup::errc> : std::true_type {};
