@@ -32,7 +32,7 @@ public:
     }
 
     void testCaseEnded(Catch::TestCaseStats const& stats) override {
-        auto name = stats.testInfo->name;
+        std::string name = currentTestCaseInfo->name;
         std::replace(name.begin(), name.end(), '#', ' '); // '#' begins a directive in TAP
         bool const failed = stats.totals.assertions.failed > 0;
         ++number_;
