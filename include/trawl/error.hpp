@@ -29,11 +29,12 @@ public:
     /// `where`: the host and the phase; `said`: the peer's own words, empty when it said nothing.
     error(std::error_code code, std::string where, std::string said = {});
 
+    char const* what() const noexcept override { return what_.c_str(); }
     std::string const& where() const noexcept { return where_; }
     std::string const& said() const noexcept { return said_; }
 
 private:
-    std::string where_, said_;
+    std::string where_, said_, what_;
 };
 
 /// True for the exception that a cancelled operation throws (asio::error::operation_aborted).

@@ -13,7 +13,8 @@ namespace trawl {
 ///
 /// The first error of a child or of the body cancels all the others and is rethrown by with_group when every child
 /// has ended; later errors are dropped. A cancelled child is no error. Background children are cancelled when the
-/// body and all ordinary children have ended. Not thread-safe: one group, one executor.
+/// body and all ordinary children have ended. Not thread-safe: one group, one executor. Only the destruction of the
+/// execution context itself ends a group early: it destroys children and group together.
 class task_group {
 public:
     task_group(task_group const&) = delete;
@@ -42,7 +43,7 @@ private:
     friend class group_scope;
     struct state;
     explicit task_group(asio::any_io_executor executor);
-    ~task_group(); // terminates when children are left
+    ~task_group();
 
     std::unique_ptr<state> state_;
 };
