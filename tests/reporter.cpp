@@ -36,8 +36,10 @@ public:
         std::replace(name.begin(), name.end(), '#', ' '); // '#' begins a directive in TAP
         bool const failed = stats.totals.assertions.failed > 0;
         ++number_;
-        if (!why_skipped_.empty()) std::cout << "ok " << number_ << " " << name << " # SKIP " << why_skipped_;
-        else std::cout << (failed ? "not ok " : "ok ") << number_ << " " << name;
+        if (!why_skipped_.empty())
+            std::cout << "ok " << number_ << " " << name << " # SKIP " << why_skipped_;
+        else
+            std::cout << (failed ? "not ok " : "ok ") << number_ << " " << name;
         std::cout << "\n";
         if (why_skipped_.empty()) std::cout << failures_;
         std::cout << std::flush;
@@ -60,7 +62,8 @@ private:
         }
         auto const where = result.getSourceInfo();
         std::string text = std::string(where.file) + ":" + std::to_string(where.line) + ": " +
-                           std::string(result.getExpression()) + " -> " + std::string(result.getExpandedExpression());
+                           std::string(result.getExpression()) + " -> " +
+                           std::string(result.getExpandedExpression());
         if (!message.empty()) text += ": " + message;
         for (auto const& info : stats.infoMessages) text += " [" + std::string(info.message) + "]";
         std::replace(text.begin(), text.end(), '\n', ' ');

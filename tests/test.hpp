@@ -24,11 +24,12 @@ struct skipped : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-/// Ends the case as skipped, with the reason ("needs CAP_NET_RAW"). Only for what the machine cannot offer.
+/// Ends the case as skipped, with the reason ("needs CAP_NET_RAW"). Only for what the machine
+/// cannot offer.
 [[noreturn]] inline void skip(std::string const& why) { throw skipped("SKIP: " + why); }
 
-/// Runs `body()` (a callable that returns awaitable<>) on a fresh io_context to its end; rethrows its exception.
-/// The case fails when the loop still has work `limit` later.
+/// Runs `body()` (a callable that returns awaitable<>) on a fresh io_context to its end; rethrows
+/// its exception. The case fails when the loop still has work `limit` later.
 template <class Body>
 void run(Body body, std::chrono::seconds limit = std::chrono::seconds(30)) {
     asio::io_context io(1);

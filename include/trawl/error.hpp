@@ -6,24 +6,27 @@
 
 namespace trawl {
 
-/// Conditions of the async core. Each module has its own enum beside its class (ssh::errc, smtp::errc, ...).
+/// Conditions of the async core. Each module has its own enum beside its class (ssh::errc,
+/// smtp::errc, ...).
 enum class errc {
-    timed_out = 1,    ///< the deadline passed first
-    closed,           ///< the queue was closed
-    bad_target,       ///< a target that the grammar does not know
-    bad_name,         ///< a name that cannot be looked up or does not exist
-    cancelled_job,    ///< an offloaded job was dropped before it began
-    pool_stopped,     ///< the offload_pool no longer takes jobs
+    timed_out = 1, ///< the deadline passed first
+    closed,        ///< the queue was closed
+    bad_target,    ///< a target that the grammar does not know
+    bad_name,      ///< a name that cannot be looked up or does not exist
+    cancelled_job, ///< an offloaded job was dropped before it began
+    pool_stopped,  ///< the offload_pool no longer takes jobs
 };
 
 /// Category "trawl" of errc.
 std::error_category const& core_category() noexcept;
 std::error_code make_error_code(errc code) noexcept;
 
-/// A failure of the world: network, peer, file, protocol. Expected negative answers are values instead.
+/// A failure of the world: network, peer, file, protocol. Expected negative answers are values
+/// instead.
 ///
 /// what() reads "WHERE: MESSAGE (SAID)", for instance
-/// "ssh 10.0.0.7:22 auth: permission denied (server allows publickey only)". It never holds a secret.
+/// "ssh 10.0.0.7:22 auth: permission denied (server allows publickey only)". It never holds a
+/// secret.
 class error : public std::system_error {
 public:
     /// `where`: the host and the phase; `said`: the peer's own words, empty when it said nothing.

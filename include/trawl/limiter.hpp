@@ -9,11 +9,12 @@
 
 namespace trawl {
 
-/// A semaphore: at most `limit` tickets are out at a time, given first come, first served. One executor; the
-/// limiter outlives its tickets.
+/// A semaphore: at most `limit` tickets are out at a time, given first come, first served. One
+/// executor; the limiter outlives its tickets.
 class limiter {
 public:
-    /// One place among `limit`; given back when it is destroyed. Move-only: hand it to the child that does the work.
+    /// One place among `limit`; given back when it is destroyed. Move-only: hand it to the child
+    /// that does the work.
     class [[nodiscard]] ticket {
     public:
         ticket() noexcept = default;
@@ -55,8 +56,9 @@ private:
     detail::turn_budget budget_;
 };
 
-/// A budget per second without bursts: turns are evenly spaced, and time that nobody used is not saved up beyond one
-/// `slack`. Above 1,000 per second several turns come due in one wake-up of the loop.
+/// A budget per second without bursts: turns are evenly spaced, and time that nobody used is not
+/// saved up beyond one `slack`. Above 1,000 per second several turns come due in one wake-up of the
+/// loop.
 class pacer {
 public:
     /// `per_second` > 0. `slack`: how much unused time may be caught up after a late wake-up.

@@ -23,8 +23,9 @@ enum class errc {
 std::error_category const& category() noexcept;
 std::error_code make_error_code(errc code) noexcept;
 
-/// A mailbox (RFC 5322 §3.4): a display name in UTF-8, empty when there is none, and an addr-spec in
-/// ASCII. A bare local part ("root") is one too: the server that takes the message adds its domain.
+/// A mailbox (RFC 5322 §3.4): a display name in UTF-8, empty when there is none, and an addr-spec
+/// in ASCII. A bare local part ("root") is one too: the server that takes the message adds its
+/// domain.
 struct mailbox {
     std::string name;
     std::string address;
@@ -32,8 +33,9 @@ struct mailbox {
     friend bool operator==(mailbox const&, mailbox const&) = default;
 };
 
-/// Reads one mailbox: `a@b.example`, `root`, `Zoë Müller <zoe@b.example>`, `"Ops, night" <ops@b.example>`.
-/// Comments are dropped. Throws error(errc::bad_address) with the place and the reason.
+/// Reads one mailbox: `a@b.example`, `root`, `Zoë Müller <zoe@b.example>`, `"Ops, night"
+/// <ops@b.example>`. Comments are dropped. Throws error(errc::bad_address) with the place and the
+/// reason.
 mailbox parse_mailbox(std::string_view text);
 
 /// Reads mailboxes with commas between them; empty elements are skipped. Throws as parse_mailbox.
@@ -52,11 +54,12 @@ enum class transport { seven_bit, eight_bit };
 ///
 /// Text in any script goes in as UTF-8 and is encoded as its place demands. Date and Message-ID are
 /// set when the object is made, so that every serialization of it is the same; a copy keeps them.
-/// Whatever would forge a header or an SMTP command throws error at once. A value type: copies share
-/// nothing; one object is not for two threads.
+/// Whatever would forge a header or an SMTP command throws error at once. A value type: copies
+/// share nothing; one object is not for two threads.
 ///
 ///     trawl::mime::message letter;
-///     letter.from("ops@example.org").to("Zoë <zoe@example.org>").subject("Nachtlauf: fertig").text("ok\n");
+///     letter.from("ops@example.org").to("Zoë <zoe@example.org>").subject("Nachtlauf:
+///     fertig").text("ok\n");
 class message {
 public:
     message();
@@ -70,19 +73,21 @@ public:
     message& reply_to(std::string_view mailboxes);
 
     message& subject(std::string_view utf8);
-    /// Any other unstructured field ("X-Trawl-Plan"). From, To, Content-Type and the others that the
-    /// message writes itself throw error(errc::bad_header).
+    /// Any other unstructured field ("X-Trawl-Plan"). From, To, Content-Type and the others that
+    /// the message writes itself throw error(errc::bad_header).
     message& header(std::string_view name, std::string_view utf8);
 
-    /// The body. Lines may end in LF, CRLF or CR; bytes that are not UTF-8 are sent as `unknown-8bit`
-    /// (RFC 1428). With both text and html the reader's program chooses (multipart/alternative).
+    /// The body. Lines may end in LF, CRLF or CR; bytes that are not UTF-8 are sent as
+    /// `unknown-8bit` (RFC 1428). With both text and html the reader's program chooses
+    /// (multipart/alternative).
     message& text(std::string body);
     message& html(std::string body);
 
     /// Adds the file's content under its last path component. Reads it now and so blocks; throws
     /// error with the system's code when it cannot be read.
     message& attach(std::filesystem::path const& file);
-    /// Adds `bytes` under `name` (UTF-8, no path). An empty `type` is guessed from the name's ending.
+    /// Adds `bytes` under `name` (UTF-8, no path). An empty `type` is guessed from the name's
+    /// ending.
     message& attach(std::string bytes, std::string name, std::string type = {});
 
     message& date(std::chrono::system_clock::time_point when);
@@ -95,8 +100,8 @@ public:
     /// From, and To + Cc + Bcc without duplicates. Throws error(errc::no_sender or no_recipient).
     mime::envelope envelope() const;
 
-    /// The message with CRLF line ends, lines of at most 998 bytes (header lines 78, words that cannot
-    /// be split excepted), no Bcc; dots are not stuffed. Throws error(errc::no_sender).
+    /// The message with CRLF line ends, lines of at most 998 bytes (header lines 78, words that
+    /// cannot be split excepted), no Bcc; dots are not stuffed. Throws error(errc::no_sender).
     std::string serialize(transport way = transport::eight_bit) const;
 
 private:

@@ -9,7 +9,8 @@
 
 namespace trawl {
 
-/// A mutex for coroutines of one executor: first come, first served. Waiting suspends, it never blocks the loop.
+/// A mutex for coroutines of one executor: first come, first served. Waiting suspends, it never
+/// blocks the loop.
 class mutex {
 public:
     /// Holds the mutex until it is destroyed or unlocked. Move-only.
@@ -51,11 +52,12 @@ private:
     detail::turn_budget budget_;
 };
 
-/// An exclusive lock on a file (flock(2)), for several processes. The kernel drops it when the process dies, so it
-/// never goes stale. The file is created (0600) when missing and stays.
+/// An exclusive lock on a file (flock(2)), for several processes. The kernel drops it when the
+/// process dies, so it never goes stale. The file is created (0600) when missing and stays.
 class file_lock {
 public:
-    /// Tries once; nullopt when another process or file_lock holds it. Throws error when the file cannot be opened.
+    /// Tries once; nullopt when another process or file_lock holds it. Throws error when the file
+    /// cannot be opened.
     static std::optional<file_lock> try_acquire(std::filesystem::path const& path);
 
     /// Waits until the lock is free, asking again every `interval`. Cancelling gives up.

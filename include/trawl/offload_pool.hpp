@@ -13,33 +13,37 @@
 
 namespace trawl {
 
-/// Threads for work that burns CPU or blocks in the kernel. A job is a plain function; its result or exception comes
-/// home to the executor of the coroutine that awaits it. Coroutines never run on the pool.
+/// Threads for work that burns CPU or blocks in the kernel. A job is a plain function; its result
+/// or exception comes home to the executor of the coroutine that awaits it. Coroutines never run on
+/// the pool.
 ///
 ///     offload_pool cpu(offload_pool::options{.threads = 2});
 ///     auto lane = cpu.make_strand();
 ///     auto work = [data = std::move(data)](std::stop_token) { return sha256(data); };
-///     auto digest = co_await cpu.run(lane, std::move(work));   // name the closure: CONVENTIONS, g++ 12
+///     auto digest = co_await cpu.run(lane, std::move(work));   // name the closure: CONVENTIONS,
+///     g++ 12
 ///
-/// Destroy the pool before the io_context whose coroutines use it: the destructor lets running jobs end, drops
-/// queued ones and joins the threads.
+/// Destroy the pool before the io_context whose coroutines use it: the destructor lets running jobs
+/// end, drops queued ones and joins the threads.
 class offload_pool {
 public:
     struct options {
-        std::size_t threads = 0;     ///< 0: one for each processor
-        std::string name = "trawl";  ///< thread name, at most 15 bytes (pthread_setname_np)
-        observer* watch = nullptr;   ///< trawl_pool_NAME_queued, _busy_seconds, after each job; not owned
+        std::size_t threads = 0;    ///< 0: one for each processor
+        std::string name = "trawl"; ///< thread name, at most 15 bytes (pthread_setname_np)
+        observer* watch =
+            nullptr; ///< trawl_pool_NAME_queued, _busy_seconds, after each job; not owned
     };
     struct statistics {
         std::size_t threads = 0;
-        std::size_t queued = 0;        ///< handed in, not begun
+        std::size_t queued = 0; ///< handed in, not begun
         std::size_t running = 0;
         std::uint64_t completed = 0;
-        duration busy{};               ///< time spent in jobs, summed over the threads
+        duration busy{}; ///< time spent in jobs, summed over the threads
         std::size_t most_queued = 0;
     };
 
-    /// Jobs of one strand run one after the other in the order they were handed in, on whichever thread is free.
+    /// Jobs of one strand run one after the other in the order they were handed in, on whichever
+    /// thread is free.
     class strand {
     public:
         strand(strand const&) = default;
@@ -60,9 +64,10 @@ public:
 
     strand make_strand();
 
-    /// Runs `work(std::stop_token)` or `work()` on the strand. Cancelling requests stop through the token, which
-    /// the job may poll, and still waits for a job that has begun, so that what it refers to stays alive; a job
-    /// that has not begun is dropped. Either way a cancelled run throws operation_aborted.
+    /// Runs `work(std::stop_token)` or `work()` on the strand. Cancelling requests stop through the
+    /// token, which the job may poll, and still waits for a job that has begun, so that what it
+    /// refers to stays alive; a job that has not begun is dropped. Either way a cancelled run
+    /// throws operation_aborted.
     template <class Work>
     auto run(strand const& lane, Work work) -> awaitable<detail::job_result<Work>> {
         detail::typed_job<Work> job(std::move(work));

@@ -10,17 +10,18 @@
 
 namespace trawl {
 
-/// Measures how well an io_context is kept. **hold**: how long one handler ran without interruption. **lag**: how
-/// late a heartbeat timer fired.
+/// Measures how well an io_context is kept. **hold**: how long one handler ran without
+/// interruption. **lag**: how late a heartbeat timer fired.
 ///
-/// run() stands in for io_context::run() on one thread. A handler that was ready is timed by the wall clock; the one
-/// that ends an idle wait by the thread's CPU time, because the wait itself cannot be subtracted. A heartbeat every
-/// `beat` shows what that leaves out. Costs about 0.1 us a handler.
+/// run() stands in for io_context::run() on one thread. A handler that was ready is timed by the
+/// wall clock; the one that ends an idle wait by the thread's CPU time, because the wait itself
+/// cannot be subtracted. A heartbeat every `beat` shows what that leaves out. Costs about 0.1 us a
+/// handler.
 class watchdog {
 public:
     struct quantiles {
         std::uint64_t count = 0;
-        duration p50{}, p99{}, p999{}, max{};   ///< within 1/16 of the true value; max is exact
+        duration p50{}, p99{}, p999{}, max{}; ///< within 1/16 of the true value; max is exact
     };
     struct report {
         quantiles hold, lag;
@@ -31,7 +32,8 @@ public:
     watchdog& operator=(watchdog const&) = delete;
     ~watchdog();
 
-    /// Runs the io_context until it has no more work or is stopped. The heartbeat does not count as work.
+    /// Runs the io_context until it has no more work or is stopped. The heartbeat does not count as
+    /// work.
     void run();
 
     report figures() const;

@@ -53,17 +53,22 @@ struct apart {
 
 } // namespace
 
-asio::awaitable<bool> run_until(std::chrono::steady_clock::time_point deadline, asio::awaitable<void> operation) {
+asio::awaitable<bool> run_until(std::chrono::steady_clock::time_point deadline,
+                                asio::awaitable<void> operation) {
     auto executor = co_await asio::this_coro::executor;
     asio::cancellation_signal stop;
     apart child;
     asio::co_spawn(executor, std::move(operation),
-                   asio::bind_cancellation_slot(stop.slot(), [&child](std::exception_ptr e) { child.end(std::move(e)); }));
+                   asio::bind_cancellation_slot(
+                       stop.slot(), [&child](std::exception_ptr e) { child.end(std::move(e)); }));
     auto woken = wake::signalled;
     if (!child.ended) woken = co_await child.starter.wait(deadline);
-    while (!child.ended) { // the deadline passed, or the caller was cancelled: so is the operation
+    if (!child.ended) { // the deadline passed, or the caller was cancelled: so is the operation
+        bool const throws = co_await asio::this_coro::throw_if_cancelled();
+        co_await asio::this_coro::throw_if_cancelled(false);
         stop.emit(asio::cancellation_type::terminal);
-        if (!child.ended) co_await child.starter.wait(no_deadline, false);
+        while (!child.ended) co_await child.starter.wait(no_deadline, false);
+        co_await asio::this_coro::throw_if_cancelled(throws);
     }
     // An operation that ended in time all the same has its result or its own error delivered.
     if (woken != wake::signalled && is_cancelled(child.failure)) {
@@ -77,7 +82,8 @@ asio::awaitable<bool> run_until(std::chrono::steady_clock::time_point deadline, 
 asio::awaitable<void> run_shielded(asio::awaitable<void> operation) {
     auto executor = co_await asio::this_coro::executor;
     apart child;
-    asio::co_spawn(executor, std::move(operation), [&child](std::exception_ptr e) { child.end(std::move(e)); });
+    asio::co_spawn(executor, std::move(operation),
+                   [&child](std::exception_ptr e) { child.end(std::move(e)); });
     while (!child.ended) co_await child.starter.wait(no_deadline, false);
     if (child.failure) std::rethrow_exception(child.failure);
 }

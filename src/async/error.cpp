@@ -35,7 +35,9 @@ std::error_category const& core_category() noexcept {
     return category;
 }
 
-std::error_code make_error_code(errc code) noexcept { return {static_cast<int>(code), core_category()}; }
+std::error_code make_error_code(errc code) noexcept {
+    return {static_cast<int>(code), core_category()};
+}
 
 error::error(std::error_code code, std::string where, std::string said)
     : std::system_error(code), where_(std::move(where)), said_(std::move(said)),

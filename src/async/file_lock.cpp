@@ -31,7 +31,8 @@ file_lock& file_lock::operator=(file_lock&& other) noexcept {
 }
 
 file_lock::~file_lock() {
-    if (descriptor_ >= 0) ::close(descriptor_); // the last descriptor of the open file: the lock goes with it
+    if (descriptor_ >= 0)
+        ::close(descriptor_); // the last descriptor of the open file: the lock goes with it
 }
 
 } // namespace trawl

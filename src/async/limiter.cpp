@@ -33,7 +33,8 @@ void limiter::give_back() noexcept {
 }
 
 pacer::pacer(double per_second, duration slack)
-    : interval_(std::chrono::duration_cast<duration>(std::chrono::duration<double>(1.0 / per_second))),
+    : interval_(
+          std::chrono::duration_cast<duration>(std::chrono::duration<double>(1.0 / per_second))),
       slack_(slack) {
     assert(per_second > 0);
 }
@@ -43,8 +44,10 @@ awaitable<> pacer::turn() {
     next_ = std::max(next_, now - slack_);
     auto const mine = next_;
     next_ += interval_;
-    if (mine > now) co_await sleep_until(mine);
-    else if (budget_.spent()) co_await yield();
+    if (mine > now)
+        co_await sleep_until(mine);
+    else if (budget_.spent())
+        co_await yield();
 }
 
 } // namespace trawl

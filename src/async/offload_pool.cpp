@@ -24,7 +24,8 @@ struct offload_pool::strand::state {
 struct offload_pool::state {
     explicit state(options o)
         : name(std::move(o.name)), watch(o.watch),
-          size(o.threads ? o.threads : std::max(1u, std::thread::hardware_concurrency())), threads(size) {}
+          size(o.threads ? o.threads : std::max(1u, std::thread::hardware_concurrency())),
+          threads(size) {}
 
     void begin() {
         --queued;
@@ -37,7 +38,9 @@ struct offload_pool::state {
     }
     void add() {
         auto const now = ++queued;
-        for (auto most = most_queued.load(); now > most && !most_queued.compare_exchange_weak(most, now);) {}
+        for (auto most = most_queued.load();
+             now > most && !most_queued.compare_exchange_weak(most, now);) {
+        }
     }
 
     std::string name;
@@ -51,9 +54,11 @@ struct offload_pool::state {
 
 namespace {
 
-using home_handler = asio::async_result<asio::use_awaitable_t<asio::any_io_executor>, void(bool)>::handler_type;
+using home_handler =
+    asio::async_result<asio::use_awaitable_t<asio::any_io_executor>, void(bool)>::handler_type;
 
-/// Signals of the process belong to the loop's thread: pool threads are born with all of them blocked.
+/// Signals of the process belong to the loop's thread: pool threads are born with all of them
+/// blocked.
 class signals_blocked {
 public:
     signals_blocked() {
@@ -82,7 +87,8 @@ offload_pool::~offload_pool() {
 }
 
 offload_pool::strand offload_pool::make_strand() {
-    return strand(std::make_shared<strand::state>(strand::state{asio::make_strand(state_->threads.get_executor())}));
+    return strand(std::make_shared<strand::state>(
+        strand::state{asio::make_strand(state_->threads.get_executor())}));
 }
 
 awaitable<> offload_pool::submit(strand const* lane, detail::job& job) {
@@ -90,21 +96,28 @@ awaitable<> offload_pool::submit(strand const* lane, detail::job& job) {
     std::stop_source stop;
     auto start = [&pool, &job, &stop, lane](home_handler handler) {
         auto slot = asio::get_associated_cancellation_slot(handler);
-        if (slot.is_connected()) slot.assign([&stop](asio::cancellation_type) { stop.request_stop(); });
-        auto work = [&pool, &job, token = stop.get_token(), handler = std::move(handler)]() mutable {
+        if (slot.is_connected())
+            slot.assign([&stop](asio::cancellation_type) { stop.request_stop(); });
+        auto work = [&pool, &job, token = stop.get_token(),
+                     handler = std::move(handler)]() mutable {
             bool const wanted = !token.stop_requested();
             pool.begin();
             auto const began = clock::now();
             if (wanted) job.execute(std::move(token));
             pool.end(clock::now() - began);
             auto home = asio::get_associated_executor(handler);
-            asio::post(home, [wanted, handler = std::move(handler)]() mutable { std::move(handler)(wanted); });
+            asio::post(home, [wanted, handler = std::move(handler)]() mutable {
+                std::move(handler)(wanted);
+            });
         };
         pool.add();
-        if (lane) asio::post(lane->state_->lane, std::move(work));
-        else asio::post(pool.threads, std::move(work));
+        if (lane)
+            asio::post(lane->state_->lane, std::move(work));
+        else
+            asio::post(pool.threads, std::move(work));
     };
-    co_await asio::async_initiate<asio::use_awaitable_t<> const, void(bool)>(std::move(start), asio::use_awaitable);
+    co_await asio::async_initiate<asio::use_awaitable_t<> const, void(bool)>(std::move(start),
+                                                                             asio::use_awaitable);
     if (pool.watch) {
         auto const seen = stats();
         pool.watch->metric("trawl_pool_" + pool.name + "_queued", static_cast<double>(seen.queued));

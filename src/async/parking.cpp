@@ -15,14 +15,16 @@ namespace {
 
 void resume(park_handler handler, wake reason) {
     auto executor = asio::get_associated_executor(handler);
-    asio::post(executor, [handler = std::move(handler), reason]() mutable { std::move(handler)(reason); });
+    asio::post(executor,
+               [handler = std::move(handler), reason]() mutable { std::move(handler)(reason); });
 }
 
 /// The io_context behind an executor or a strand of it; null for every other kind of context.
 asio::io_context* io_context_of(asio::any_io_executor const& executor) {
     using direct = asio::io_context::executor_type;
     if (auto* plain = executor.target<direct>()) return &plain->context();
-    if (auto* strand = executor.target<asio::strand<direct>>()) return &strand->get_inner_executor().context();
+    if (auto* strand = executor.target<asio::strand<direct>>())
+        return &strand->get_inner_executor().context();
     if (auto* strand = executor.target<asio::strand<asio::any_io_executor>>())
         return io_context_of(strand->get_inner_executor());
     return nullptr;
@@ -51,7 +53,8 @@ void waiter::unlink() noexcept {
     list_ = nullptr;
 }
 
-void waiter::start(park_handler handler, std::chrono::steady_clock::time_point deadline, bool cancellable) {
+void waiter::start(park_handler handler, std::chrono::steady_clock::time_point deadline,
+                   bool cancellable) {
     auto executor = asio::get_associated_executor(handler);
     home_ = &asio::use_service<parking>(asio::query(executor, asio::execution::context));
     auto slot = asio::get_associated_cancellation_slot(handler);
@@ -75,7 +78,8 @@ bool waiter_list::wake_one() noexcept {
 }
 
 void waiter_list::wake_all() noexcept {
-    while (wake_one()) {}
+    while (wake_one()) {
+    }
 }
 
 // ---- parking ----
@@ -117,20 +121,24 @@ bool parking::claim(waiter& self, wake reason) {
     auto handler = take(self);
     if (!handler) return false;
     // Outside an io_context an idle timer would count as work and keep the context from ending.
-    if (heap_.empty() && !io_ && timer_ && armed_ != no_deadline) armed_ = no_deadline, timer_->cancel();
+    if (heap_.empty() && !io_ && timer_ && armed_ != no_deadline)
+        armed_ = no_deadline, timer_->cancel();
     lock.unlock();
     resume(std::move(*handler), reason);
     return true;
 }
 
-// The timer is only ever moved forward: when the earliest deadline is cancelled it stays armed and finds nothing to
-// do. That saves two timerfd_settime calls (about 1 us) for most waits, which end before their deadline.
+// The timer is only ever moved forward: when the earliest deadline is cancelled it stays armed and
+// finds nothing to do. That saves two timerfd_settime calls (about 1 us) for most waits, which end
+// before their deadline.
 void parking::arm(time_point deadline, asio::any_io_executor const& executor) {
     if (deadline >= armed_) return;
     if (!timer_) {
         io_ = io_context_of(executor);
-        if (io_) timer_.emplace(*io_);
-        else timer_.emplace(executor);
+        if (io_)
+            timer_.emplace(*io_);
+        else
+            timer_.emplace(executor);
     }
     armed_ = deadline;
     timer_->expires_at(deadline);
@@ -138,7 +146,8 @@ void parking::arm(time_point deadline, asio::any_io_executor const& executor) {
         if (io_) io_->get_executor().on_work_started();
         expire(failure);
     });
-    // The coroutines that wait are the work; the timer alone must not keep io_context::run() from returning.
+    // The coroutines that wait are the work; the timer alone must not keep io_context::run() from
+    // returning.
     if (io_) io_->get_executor().on_work_finished();
 }
 

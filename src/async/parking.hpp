@@ -16,8 +16,9 @@ namespace trawl::detail {
 
 /// Everything that is parked in one execution context, and the one timer behind all its deadlines.
 ///
-/// A mutex guards it, because several strands of one context park here; a waiter is claimed under it exactly once.
-/// The context's shutdown destroys what is still parked, so that nothing leaks when a service stops.
+/// A mutex guards it, because several strands of one context park here; a waiter is claimed under
+/// it exactly once. The context's shutdown destroys what is still parked, so that nothing leaks
+/// when a service stops.
 class parking final : public asio::execution_context::service {
 public:
     using time_point = std::chrono::steady_clock::time_point;
@@ -28,7 +29,8 @@ public:
 
     /// Keeps `self` with its handler until it is claimed.
     void park(waiter& self, park_handler handler, time_point deadline);
-    /// Takes `self` out and posts its resumption with `reason`; false when it is not parked (any more).
+    /// Takes `self` out and posts its resumption with `reason`; false when it is not parked (any
+    /// more).
     bool claim(waiter& self, wake reason);
 
 private:

@@ -24,9 +24,11 @@ struct task_group::state {
         auto self = children.emplace(children.end());
         self->as = as;
         ++counted(as);
-        asio::co_spawn(executor, std::move(task),
-                       asio::bind_cancellation_slot(self->stop.slot(),
-                                                    [this, self](std::exception_ptr e) { ended(self, std::move(e)); }));
+        asio::co_spawn(
+            executor, std::move(task),
+            asio::bind_cancellation_slot(self->stop.slot(), [this, self](std::exception_ptr e) {
+                ended(self, std::move(e));
+            }));
     }
 
     void ended(std::list<child>::iterator who, std::exception_ptr e) {
@@ -41,7 +43,8 @@ struct task_group::state {
 
     void cancel() {
         cancelled = true;
-        for (auto next = children.begin(); next != children.end();) (next++)->stop.emit(asio::cancellation_type::terminal);
+        for (auto next = children.begin(); next != children.end();)
+            (next++)->stop.emit(asio::cancellation_type::terminal);
     }
 
     std::size_t& counted(role as) { return count[static_cast<std::size_t>(as)]; }
@@ -54,11 +57,16 @@ struct task_group::state {
     detail::waiter_list changed;
 };
 
-task_group::task_group(asio::any_io_executor executor) : state_(std::make_unique<state>(std::move(executor))) {}
+task_group::task_group(asio::any_io_executor executor)
+    : state_(std::make_unique<state>(std::move(executor))) {}
 task_group::~task_group() = default;
 
-void task_group::spawn(awaitable<> child) { state_->start(std::move(child), state::role::ordinary); }
-void task_group::spawn_background(awaitable<> child) { state_->start(std::move(child), state::role::background); }
+void task_group::spawn(awaitable<> child) {
+    state_->start(std::move(child), state::role::ordinary);
+}
+void task_group::spawn_background(awaitable<> child) {
+    state_->start(std::move(child), state::role::background);
+}
 void task_group::cancel() { state_->cancel(); }
 bool task_group::cancelled() const noexcept { return state_->cancelled; }
 std::size_t task_group::size() const noexcept { return state_->children.size(); }
@@ -75,7 +83,8 @@ class group_scope {
 public:
     explicit group_scope(asio::any_io_executor executor) : group(std::move(executor)) {}
 
-    /// Waits until `done()`; when the caller is cancelled, cancels the children and goes on waiting.
+    /// Waits until `done()`; when the caller is cancelled, cancels the children and goes on
+    /// waiting.
     template <class Done>
     awaitable<> until(Done done) {
         while (!done()) {

@@ -11,12 +11,13 @@
 namespace trawl {
 namespace {
 
-/// Counts durations in buckets of 1/16 of a power of two of nanoseconds (HDR histogram): 2 KiB whatever is measured.
+/// Counts durations in buckets of 1/16 of a power of two of nanoseconds (HDR histogram): 2 KiB
+/// whatever is measured.
 class histogram {
 public:
     void add(duration length) {
-        auto const ns = static_cast<std::uint64_t>(
-            std::max<std::int64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(length).count(), 0));
+        auto const ns = static_cast<std::uint64_t>(std::max<std::int64_t>(
+            std::chrono::duration_cast<std::chrono::nanoseconds>(length).count(), 0));
         ++counts_[bucket(ns)];
         ++total_;
         most_ = std::max(most_, length);
@@ -38,7 +39,8 @@ private:
     duration at(double quantile) const {
         auto left = static_cast<std::uint64_t>(quantile * static_cast<double>(total_));
         for (std::size_t i = 0; i < buckets; ++i) {
-            if (counts_[i] > left) return std::min<duration>(std::chrono::nanoseconds(upper_end(i)), most_);
+            if (counts_[i] > left)
+                return std::min<duration>(std::chrono::nanoseconds(upper_end(i)), most_);
             left -= counts_[i];
         }
         return most_;
@@ -81,13 +83,15 @@ struct watchdog::state {
     histogram hold, lag;
 };
 
-watchdog::watchdog(asio::io_context& io, duration beat) : state_(std::make_unique<state>(io, beat)) {}
+watchdog::watchdog(asio::io_context& io, duration beat)
+    : state_(std::make_unique<state>(io, beat)) {}
 watchdog::~watchdog() = default;
 
 void watchdog::run() {
     auto& s = *state_;
     auto& io = s.io;
-    io.get_executor().on_work_started(); // so that the first heartbeat cannot end the loop before it began
+    io.get_executor()
+        .on_work_started(); // so that the first heartbeat cannot end the loop before it began
     s.next_beat(clock::now());
     io.get_executor().on_work_finished();
     for (;;) {
@@ -103,12 +107,15 @@ void watchdog::run() {
     }
 }
 
-watchdog::report watchdog::figures() const { return {state_->hold.figures(), state_->lag.figures()}; }
+watchdog::report watchdog::figures() const {
+    return {state_->hold.figures(), state_->lag.figures()};
+}
 
 void watchdog::publish(observer& to) const {
     auto say = [&to](std::string const& name, quantiles const& q) {
         auto metric = [&](char const* which, duration value) {
-            to.metric("trawl_loop_" + name + "_seconds_" + which, std::chrono::duration<double>(value).count());
+            to.metric("trawl_loop_" + name + "_seconds_" + which,
+                      std::chrono::duration<double>(value).count());
         };
         metric("p50", q.p50), metric("p99", q.p99), metric("p999", q.p999), metric("max", q.max);
     };

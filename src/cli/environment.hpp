@@ -31,7 +31,8 @@ struct settings {
     bool json = false;
     bool quiet = false;
     int verbosity = 0;
-    bool stats = false; ///< hold and lag of the loop on stderr (or as a "loop" record with --json) at the end
+    bool stats = false; ///< hold and lag of the loop on stderr (or as a "loop" record with --json)
+                        ///< at the end
 };
 
 /// What a verb runs in: the loop, its watchdog, the two pools and the way out.
@@ -48,13 +49,16 @@ public:
     offload_pool& cpu();      ///< hashing, compression; started at first use
     offload_pool& blocking(); ///< files, keys, agents; started at first use
 
-    /// Runs the loop until `body` has ended and returns its value. The first Ctrl-C (or SIGTERM) cancels `body`,
-    /// which then writes its summary and returns `exit_code::interrupted`; the second ends the process at once.
-    /// An exception that leaves `body` becomes one line on stderr and `some_failed`.
+    /// Runs the loop until `body` has ended and returns its value. The first Ctrl-C (or SIGTERM)
+    /// cancels `body`, which then writes its summary and returns `exit_code::interrupted`; the
+    /// second ends the process at once. An exception that leaves `body` becomes one line on stderr
+    /// and `some_failed`.
     int run(awaitable<int> body);
     bool was_interrupted() const noexcept { return interrupted_; }
     /// `code`, or exit_code::interrupted when Ctrl-C came.
-    int outcome(int code) const noexcept { return interrupted_ ? static_cast<int>(interrupted) : code; }
+    int outcome(int code) const noexcept {
+        return interrupted_ ? static_cast<int>(interrupted) : code;
+    }
 
 private:
     settings words_;

@@ -9,17 +9,19 @@
 
 namespace trawl::cli {
 
-/// `bytes` with control characters (and broken UTF-8) as \xNN, so that a remote host cannot drive the terminal.
-/// Newline and tab stay.
+/// `bytes` with control characters (and broken UTF-8) as \xNN, so that a remote host cannot drive
+/// the terminal. Newline and tab stay.
 std::string escaped(std::string_view bytes);
 
-/// Results on stdout, a whole record a write. A reader that went away (EPIPE) throws std::system_error.
+/// Results on stdout, a whole record a write. A reader that went away (EPIPE) throws
+/// std::system_error.
 class output {
 public:
     output();
-    void line(std::string_view text);         ///< one line of text, newline added
-    void raw(std::string_view bytes);         ///< bytes from a remote host: escaped at a terminal, else as they are
-    void record(json::record const& object);  ///< one line of JSON
+    void line(std::string_view text); ///< one line of text, newline added
+    void raw(std::string_view
+                 bytes); ///< bytes from a remote host: escaped at a terminal, else as they are
+    void record(json::record const& object); ///< one line of JSON
     bool terminal() const noexcept { return terminal_; }
 
 private:
@@ -27,8 +29,8 @@ private:
     bool terminal_;
 };
 
-/// Everything that is no result, on stderr: warnings always, info with -v, debug with -vv; a progress line when
-/// stderr is a terminal.
+/// Everything that is no result, on stderr: warnings always, info with -v, debug with -vv; a
+/// progress line when stderr is a terminal.
 class console : public observer {
 public:
     console(int verbosity, bool quiet);

@@ -16,13 +16,19 @@ bool is_utf8(std::string_view bytes) {
     };
     for (std::size_t i = 0; i < bytes.size();) {
         unsigned const lead = at(i);
-        if (lead < 0x80) i += 1;
-        else if (lead >= 0xc2 && lead <= 0xdf && tail(i + 1)) i += 2;
+        if (lead < 0x80)
+            i += 1;
+        else if (lead >= 0xc2 && lead <= 0xdf && tail(i + 1))
+            i += 2;
         else if (lead >= 0xe0 && lead <= 0xef &&
-                 tail(i + 1, lead == 0xe0 ? 0xa0 : 0x80, lead == 0xed ? 0x9f : 0xbf) && tail(i + 2)) i += 3;
+                 tail(i + 1, lead == 0xe0 ? 0xa0 : 0x80, lead == 0xed ? 0x9f : 0xbf) && tail(i + 2))
+            i += 3;
         else if (lead >= 0xf0 && lead <= 0xf4 &&
-                 tail(i + 1, lead == 0xf0 ? 0x90 : 0x80, lead == 0xf4 ? 0x8f : 0xbf) && tail(i + 2) && tail(i + 3)) i += 4;
-        else return false;
+                 tail(i + 1, lead == 0xf0 ? 0x90 : 0x80, lead == 0xf4 ? 0x8f : 0xbf) &&
+                 tail(i + 2) && tail(i + 3))
+            i += 4;
+        else
+            return false;
     }
     return true;
 }

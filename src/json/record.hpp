@@ -19,16 +19,23 @@ boost::json::value seconds(std::optional<std::chrono::nanoseconds> length);
 /// RFC 3339 in UTC with milliseconds.
 boost::json::value time(std::chrono::system_clock::time_point when);
 
-/// One line of --json output: {"v":1,"type":TYPE,"verb":VERB, ...fields in the order they were added}.
+/// One line of --json output: {"v":1,"type":TYPE,"verb":VERB, ...fields in the order they were
+/// added}.
 class record {
 public:
     record(std::string_view type, std::string_view verb);
 
     record& field(std::string_view name, boost::json::value value);
-    record& field(std::string_view name, std::string_view bytes) { return field(name, text(bytes)); }
+    record& field(std::string_view name, std::string_view bytes) {
+        return field(name, text(bytes));
+    }
     record& field(std::string_view name, char const* bytes) { return field(name, text(bytes)); }
-    record& field(std::string_view name, std::string const& bytes) { return field(name, text(bytes)); }
-    record& field(std::string_view name, std::chrono::nanoseconds length) { return field(name, seconds(length)); }
+    record& field(std::string_view name, std::string const& bytes) {
+        return field(name, text(bytes));
+    }
+    record& field(std::string_view name, std::chrono::nanoseconds length) {
+        return field(name, seconds(length));
+    }
     record& field(std::string_view name, std::optional<std::chrono::nanoseconds> length) {
         return field(name, seconds(length));
     }

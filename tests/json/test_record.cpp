@@ -4,13 +4,15 @@
 using namespace std::chrono_literals;
 using trawl::json::record;
 
-TEST_CASE("a record begins with version, type and verb and keeps the order of its fields", "[json]") {
+TEST_CASE("a record begins with version, type and verb and keeps the order of its fields",
+          "[json]") {
     auto const line = record("host", "ping").field("target", "10.0.0.1").field("sent", 2).line();
     CHECK(line == R"({"v":1,"type":"host","verb":"ping","target":"10.0.0.1","sent":2})");
 }
 
 TEST_CASE("bytes that are not UTF-8 become base64 in an object", "[json]") {
-    CHECK(record("x", "y").field("s", std::string("\xff\x00z", 3)).line() == R"({"v":1,"type":"x","verb":"y","s":{"b64":"/wB6"}})");
+    CHECK(record("x", "y").field("s", std::string("\xff\x00z", 3)).line() ==
+          R"({"v":1,"type":"x","verb":"y","s":{"b64":"/wB6"}})");
     for (auto bad : {"\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82", "\x80"})
         CHECK(trawl::json::text(bad).is_object());
     for (auto good : {"", "abc", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x90\x9f"})

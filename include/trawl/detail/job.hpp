@@ -15,7 +15,7 @@ struct job_invocation {
     using type = std::invoke_result_t<Work&>;
 };
 template <class Work>
-    requires std::is_invocable_v<Work&, std::stop_token>
+requires std::is_invocable_v<Work&, std::stop_token>
 struct job_invocation<Work> {
     using type = std::invoke_result_t<Work&, std::stop_token>;
 };
@@ -41,8 +41,10 @@ public:
 
     void execute(std::stop_token stop) noexcept override {
         try {
-            if constexpr (nothing) call(std::move(stop)), value_.emplace();
-            else value_.emplace(call(std::move(stop)));
+            if constexpr (nothing)
+                call(std::move(stop)), value_.emplace();
+            else
+                value_.emplace(call(std::move(stop)));
         } catch (...) {
             failure_ = std::current_exception();
         }
@@ -55,8 +57,10 @@ public:
 
 private:
     result call(std::stop_token stop) {
-        if constexpr (std::is_invocable_v<Work&, std::stop_token>) return work_(std::move(stop));
-        else return work_();
+        if constexpr (std::is_invocable_v<Work&, std::stop_token>)
+            return work_(std::move(stop));
+        else
+            return work_();
     }
 
     Work work_;

@@ -9,7 +9,8 @@
 #include <cstddef>
 #include <optional>
 
-// How a coroutine of trawl waits for something that another one does: it parks. Not for use outside trawl.
+// How a coroutine of trawl waits for something that another one does: it parks. Not for use outside
+// trawl.
 namespace trawl::detail {
 
 class parking;
@@ -22,9 +23,10 @@ using park_handler =
 
 inline constexpr auto no_deadline = std::chrono::steady_clock::time_point::max();
 
-/// One suspended coroutine. It lives in that coroutine's frame, is linked into the list of what it waits for, and,
-/// with a deadline, into the one deadline queue of its execution context. Exactly one of signal, deadline and
-/// cancellation claims it; the resumption is posted to the coroutine's executor.
+/// One suspended coroutine. It lives in that coroutine's frame, is linked into the list of what it
+/// waits for, and, with a deadline, into the one deadline queue of its execution context. Exactly
+/// one of signal, deadline and cancellation claims it; the resumption is posted to the coroutine's
+/// executor.
 class waiter {
 public:
     waiter() noexcept = default;
@@ -43,22 +45,25 @@ public:
                                                                                asio::use_awaitable);
     }
 
-    /// Claims the waiter and posts its resumption; false when somebody else was first or nobody waits.
+    /// Claims the waiter and posts its resumption; false when somebody else was first or nobody
+    /// waits.
     bool signal() noexcept;
 
 private:
     friend class parking;
     friend class waiter_list;
 
-    void start(park_handler handler, std::chrono::steady_clock::time_point deadline, bool cancellable);
+    void start(park_handler handler, std::chrono::steady_clock::time_point deadline,
+               bool cancellable);
     void unlink() noexcept;
 
     waiter_list* list_ = nullptr;
-    waiter *before_ = nullptr, *after_ = nullptr; // in list_, touched on the executor of the owner only
+    waiter *before_ = nullptr,
+           *after_ = nullptr; // in list_, touched on the executor of the owner only
     parking* home_ = nullptr;
     waiter *parked_before_ = nullptr, *parked_after_ = nullptr; // in home_, under its mutex
-    std::size_t place_ = 0;                                     // in the deadline heap, from 1; 0: in none
-    std::optional<park_handler> handler_;                       // present while parked
+    std::size_t place_ = 0;               // in the deadline heap, from 1; 0: in none
+    std::optional<park_handler> handler_; // present while parked
 };
 
 /// Waiters in the order of their arrival. Confined to one executor, as its owner is.
@@ -78,8 +83,9 @@ private:
     waiter *first_ = nullptr, *last_ = nullptr;
 };
 
-/// Lets an operation that completes at once do so only so many times in a row, so that a full queue cannot hog the
-/// loop: every 128th time spent() says that the operation has to go through the scheduler.
+/// Lets an operation that completes at once do so only so many times in a row, so that a full queue
+/// cannot hog the loop: every 128th time spent() says that the operation has to go through the
+/// scheduler.
 class turn_budget {
 public:
     bool spent() noexcept { return ++used_ % 128 == 0; }

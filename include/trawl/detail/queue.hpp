@@ -53,7 +53,8 @@ awaitable<> queue<T>::push(T value) {
 template <class T>
 std::optional<T> queue<T>::try_pop(queue_status* status) {
     bool const there = items_.size() > promised_items_;
-    if (status) *status = there ? queue_status::ok : closed_ ? queue_status::closed : queue_status::empty;
+    if (status)
+        *status = there ? queue_status::ok : closed_ ? queue_status::closed : queue_status::empty;
     if (!there) return std::nullopt;
     return take();
 }
@@ -68,8 +69,11 @@ awaitable<std::optional<T>> queue<T>::pop_until(time_point deadline, queue_statu
         auto const woken = co_await self.wait(deadline);
         if (woken == detail::wake::cancelled) detail::throw_cancelled();
         if (woken == detail::wake::signalled) {
-            if (promised_items_ > 0) --promised_items_, value = take(), seen = queue_status::ok;
-            else seen = queue_status::closed; // close() wakes without a promise, after all that have one
+            if (promised_items_ > 0)
+                --promised_items_, value = take(), seen = queue_status::ok;
+            else
+                seen = queue_status::closed; // close() wakes without a promise, after all that have
+                                             // one
         }
     }
     if (status) *status = seen;

@@ -10,7 +10,8 @@
 namespace trawl::detail {
 
 /// True when `operation` ended before `deadline`; otherwise it was cancelled and has ended since.
-asio::awaitable<bool> run_until(std::chrono::steady_clock::time_point deadline, asio::awaitable<void> operation);
+asio::awaitable<bool> run_until(std::chrono::steady_clock::time_point deadline,
+                                asio::awaitable<void> operation);
 
 /// Runs `operation` out of reach of the caller's cancellation.
 asio::awaitable<void> run_shielded(asio::awaitable<void> operation);
