@@ -1,0 +1,306 @@
+#include "test.hpp"
+
+#include <trawl/error.hpp>
+#include <trawl/mime.hpp>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <sys/wait.h>
+
+using namespace std::chrono_literals;
+using namespace std::string_literals;
+using trawl::mime::errc;
+using trawl::mime::message;
+using trawl::mime::transport;
+
+namespace {
+
+message plain() {
+    message letter;
+    letter.from("Ops <ops@example.org>").to("a@example.org").subject("night run").text("ok\n");
+    letter.date(std::chrono::system_clock::time_point(1'700'000'000s))
+        .message_id("1.2@example.org");
+    return letter;
+}
+
+struct temporary_folder {
+    std::filesystem::path path;
+    temporary_folder() {
+        auto name = (std::filesystem::temp_directory_path() / "trawl-mime-XXXXXX").string();
+        REQUIRE(mkdtemp(name.data()) != nullptr);
+        path = name;
+    }
+    ~temporary_folder() { std::filesystem::remove_all(path); }
+};
+
+void write_file(std::filesystem::path const& path, std::string_view bytes) {
+    std::ofstream(path, std::ios::binary) << bytes;
+}
+
+/// Python's email package reads case.eml and compares it with the values in the other files.
+constexpr char judge[] = R"PY(
+import sys, os, re
+from email import policy, message_from_bytes
+def read(path):
+    with open(path, 'rb') as f: return f.read()
+def fail(case, *what):
+    print('FAULT', case, *what); sys.exit(1)
+count = 0
+for case in sorted(os.listdir(sys.argv[1])):
+    at = os.path.join(sys.argv[1], case)
+    raw = read(at + '/eml')
+    msg = message_from_bytes(raw, policy=policy.default)
+    def text(name): return read(at + '/' + name).decode('utf-8')
+    for part in msg.walk():
+        if part.defects: fail(case, part.defects)
+        for name, value in part.items():
+            if getattr(value, 'defects', ()): fail(case, name, repr(str(value)), value.defects)
+    if b'\n' in raw.replace(b'\r\n', b'') or b'\r' in raw.replace(b'\r\n', b''): fail(case, 'bare line end')
+    if max(map(len, raw.split(b'\r\n'))) > 998: fail(case, 'line over 998')
+    head = raw.split(b'\r\n\r\n')[0]
+    for line in head.split(b'\r\n'):
+        if len(line) > 78: fail(case, 'header line', line)
+        if re.search(rb'=\?[^ ]{74,}\?=', line): fail(case, 'encoded-word over 75')
+        if any(c > 126 or c < 32 and c != 9 for c in line): fail(case, 'header byte', line)
+    if str(msg['Subject']) != text('subject'): fail(case, 'subject', repr(str(msg['Subject'])), repr(text('subject')))
+    name = msg['To'].addresses[0].display_name
+    if name != text('name'): fail(case, 'name', repr(name), repr(text('name')))
+    if msg['To'].addresses[0].addr_spec != 'a@example.org': fail(case, 'address')
+    if not msg['Date'].datetime or not msg['Message-ID']: fail(case, 'date, id')
+    lines = lambda b: b.replace(b'\r\n', b'\n').replace(b'\r', b'\n').rstrip(b'\n')
+    body = msg.get_body(('plain',)).get_payload(decode=True)
+    if lines(body) != lines(read(at + '/text')): fail(case, 'text', body, read(at + '/text'))
+    if os.path.exists(at + '/html'):
+        body = msg.get_body(('html',)).get_payload(decode=True)
+        if lines(body) != lines(read(at + '/html')): fail(case, 'html', body)
+        if not list(msg.walk())[1 if not os.path.exists(at + '/file') else 1].get_content_type().startswith(('multipart/alternative', 'text/plain')): fail(case, 'shape')
+    files = list(msg.iter_attachments())
+    if len(files) != os.path.exists(at + '/file'): fail(case, 'attachments', len(files))
+    for file in files:
+        if file.get_filename() != text('filename'): fail(case, 'filename', repr(file.get_filename()), repr(text('filename')))
+        if file.get_payload(decode=True) != read(at + '/file'): fail(case, 'bytes')
+        if not file.get_param('name').isascii(): fail(case, 'fallback')
+    count += 1
+print('judged', count)
+)PY";
+
+std::string run_judge(std::filesystem::path const& folder, std::filesystem::path const& cases) {
+    write_file(folder / "judge.py", judge);
+    auto const command =
+        "python3 " + (folder / "judge.py").string() + " " + cases.string() + " 2>&1";
+    std::unique_ptr<std::FILE, int (*)(std::FILE*)> pipe(popen(command.c_str(), "r"), pclose);
+    REQUIRE(pipe);
+    std::string said;
+    std::array<char, 4096> block;
+    while (auto const size = std::fread(block.data(), 1, block.size(), pipe.get()))
+        said.append(block.data(), size);
+    return said;
+}
+
+} // namespace
+
+TEST_CASE("a plain message has the fields of RFC 5322 and MIME", "[mail]") {
+    CHECK(plain().serialize() == "Date: Tue, 14 Nov 2023 22:13:20 +0000\r\n"
+                                 "From: Ops <ops@example.org>\r\n"
+                                 "To: a@example.org\r\n"
+                                 "Subject: night run\r\n"
+                                 "Message-ID: <1.2@example.org>\r\n"
+                                 "MIME-Version: 1.0\r\n"
+                                 "Content-Type: text/plain; charset=\"utf-8\"\r\n"
+                                 "Content-Transfer-Encoding: 7bit\r\n"
+                                 "\r\n"
+                                 "ok\r\n");
+}
+
+TEST_CASE("Date and Message-ID are always there and stay the same", "[mail]") {
+    message letter;
+    letter.from("root").to("bob");
+    auto const once = letter.serialize();
+    CHECK(once == letter.serialize());
+    CHECK(message(letter).serialize() == once);
+    CHECK(once.find("Date: ") != std::string::npos);
+    CHECK(once.find("Message-ID: <" + letter.message_id() + ">") != std::string::npos);
+    CHECK(letter.message_id().ends_with("@localhost"));
+    CHECK(message().message_id() != letter.message_id());
+}
+
+TEST_CASE("Bcc is in the envelope and never in the message", "[mail]") {
+    auto letter = plain();
+    letter.cc("C <c@example.org>, a@EXAMPLE.org").bcc("secret@example.org, A@example.org");
+    auto const envelope = letter.envelope();
+    CHECK(envelope.sender == "ops@example.org");
+    CHECK(envelope.recipients == std::vector<std::string>{"a@example.org", "c@example.org",
+                                                          "secret@example.org", "A@example.org"});
+    auto const wire = letter.serialize();
+    CHECK(wire.find("secret") == std::string::npos);
+    CHECK(wire.find("cc") == std::string::npos);
+    CHECK(wire.find("Cc: C <c@example.org>, a@EXAMPLE.org\r\n") != std::string::npos);
+}
+
+TEST_CASE("a message without sender or recipient is refused", "[mail]") {
+    auto const code_of = [](auto&& act) -> std::error_code {
+        try {
+            act();
+        } catch (trawl::error const& e) {
+            return e.code();
+        }
+        return {};
+    };
+    message letter;
+    CHECK(code_of([&] { (void)letter.serialize(); }) == errc::no_sender);
+    CHECK(code_of([&] { (void)letter.to("a").envelope(); }) == errc::no_sender);
+    CHECK(code_of([&] { (void)message().from("a").envelope(); }) == errc::no_recipient);
+}
+
+TEST_CASE("nothing given to a message can forge a header", "[mail]") {
+    using setter = std::function<void(message&, std::string const&)>;
+    setter const setters[] = {
+        [](message& m, std::string const& v) { m.from(v); },
+        [](message& m, std::string const& v) { m.to(v); },
+        [](message& m, std::string const& v) { m.cc(v); },
+        [](message& m, std::string const& v) { m.bcc(v); },
+        [](message& m, std::string const& v) { m.reply_to(v); },
+        [](message& m, std::string const& v) { m.subject(v); },
+        [](message& m, std::string const& v) { m.header("X-A", v); },
+        [](message& m, std::string const& v) { m.attach("bytes", v); },
+        [](message& m, std::string const& v) { m.message_id(v); },
+    };
+    for (auto const& set : setters)
+        for (char evil : {'\r', '\n', '\0'}) {
+            auto letter = plain();
+            auto const before = letter.serialize();
+            try {
+                set(letter, "a@b.example"s + evil + "Bcc: x@y.example");
+                FAIL("taken");
+            } catch (trawl::error const& e) {
+                CHECK(e.code() == errc::forbidden_character);
+                CHECK(std::string_view(e.what()).find(evil) == std::string_view::npos);
+            }
+            CHECK(letter.serialize() == before);
+        }
+    for (auto name : {"", "X A", "X:", "Subject", "bcc", "Content-Type", "content-anything", "X\n"})
+        CHECK_THROWS_AS(plain().header(name, "x"), trawl::error);
+    CHECK_THROWS_AS(plain().attach("x", "n", "text/plain; x=y"), trawl::error);
+    CHECK_THROWS_AS(plain().attach("x", "../n"), trawl::error);
+    CHECK_THROWS_AS(plain().subject("\xff"), trawl::error);
+    CHECK_THROWS_AS(plain().attach(std::filesystem::path("/no/such/file")), trawl::error);
+    CHECK_THROWS_AS(plain().attach(std::filesystem::path("/tmp")), trawl::error);
+}
+
+TEST_CASE("a way of 7 bits gets no byte above 127", "[mail]") {
+    auto letter = plain();
+    letter.text("gr\xc3\xbc\xc3\x9f dich\n")
+        .html("<p>\xe7\xae\xa1\xe7\x90\x86</p>")
+        .attach("\xff\x00\xfe"s, "b.bin");
+    auto const is_ascii = [](std::string const& text) {
+        return std::all_of(text.begin(), text.end(),
+                           [](char c) { return static_cast<unsigned char>(c) < 128; });
+    };
+    CHECK_FALSE(is_ascii(letter.serialize()));
+    CHECK(is_ascii(letter.serialize(transport::seven_bit)));
+    CHECK(letter.serialize().find("Content-Transfer-Encoding: 8bit\r\n\r\n--=_m_") !=
+          std::string::npos);
+}
+
+TEST_CASE("a text that holds the boundary is encoded, so that it ends no part", "[mail]") {
+    message letter;
+    letter.from("a").to("b").text("x").attach("y", "y.txt");
+    auto const wire = letter.serialize();
+    auto const at = wire.find("--=_m_");
+    REQUIRE(at != std::string::npos);
+    auto const boundary = wire.substr(at, wire.find("\r\n", at) - at);
+    letter.text(boundary + "\nforged\n");
+    auto const again = letter.serialize();
+    std::size_t lines = 0;
+    for (std::size_t i = 0; (i = again.find("\r\n" + boundary, i)) != std::string::npos; ++i)
+        ++lines;
+    CHECK(lines == 3);
+    CHECK(again.find("quoted-printable") != std::string::npos);
+}
+
+TEST_CASE("Python's email reads back what was put in and finds no defect", "[mail]") {
+    temporary_folder folder;
+    auto const cases = folder.path / "cases";
+    std::mt19937 random(11);
+    std::string const pieces[] = {"a",
+                                  "Bericht",
+                                  " ",
+                                  "  ",
+                                  "\xc3\xab",
+                                  "\xe7\xae\xa1\xe7\x90\x86",
+                                  "\xf0\x9f\x90\x9f",
+                                  "=?utf-8?q?x?=",
+                                  "_",
+                                  ".",
+                                  ",",
+                                  "\"",
+                                  "\\",
+                                  "(",
+                                  "<b@c.example>",
+                                  "e\xcc\x81",
+                                  "=",
+                                  "?",
+                                  "'",
+                                  ";",
+                                  ":",
+                                  "@",
+                                  "%41",
+                                  "\xd7\xa9\xd7\x9c\xd7\x95",
+                                  "word"};
+    auto const made = [&](std::size_t most) {
+        std::string text;
+        for (auto n = random() % most; n > 0; --n) text += pieces[random() % std::size(pieces)];
+        return text;
+    };
+    auto const trimmed = [](std::string text) {
+        auto const first = text.find_first_not_of(' ');
+        return first == std::string::npos
+                   ? std::string("x")
+                   : text.substr(first, text.find_last_not_of(' ') + 1 - first);
+    };
+    constexpr std::size_t rounds = 300;
+    for (std::size_t i = 0; i < rounds; ++i) {
+        auto const at = cases / std::to_string(1000 + i);
+        std::filesystem::create_directories(at);
+        auto subject = trimmed(made(i % 10 == 0 ? 200 : 12)),
+             name = trimmed(made(i % 7 == 0 ? 60 : 6)), text = made(300);
+        for (auto n = random() % 20; n > 0; --n)
+            text.insert(random() % (text.size() + 1), random() % 2 ? "\n" : "\r\n.\r\n");
+        if (i % 3 == 0)
+            text.insert(random() % (text.size() + 1), std::string(1, static_cast<char>(random())));
+        if (i % 50 == 0) text += std::string(2000, 'x');
+        std::string quoted = "\"";
+        for (char c : name) {
+            if (c == '"' || c == '\\') quoted += '\\';
+            quoted += c;
+        }
+        message letter;
+        letter.from("root@example.org")
+            .to(quoted + "\" <a@example.org>")
+            .subject(subject)
+            .text(text);
+        write_file(at / "subject", subject);
+        write_file(at / "name", name);
+        write_file(at / "text", text);
+        if (i % 2 == 0) {
+            auto const html = "<p>" + made(100) + "</p>";
+            letter.html(html);
+            write_file(at / "html", html);
+        }
+        if (i % 5 < 2) {
+            auto file_name = trimmed(made(i % 5 == 0 ? 40 : 4));
+            std::string bytes;
+            for (auto n = random() % 500; n > 0; --n) bytes += static_cast<char>(random());
+            letter.attach(bytes, file_name, "application/octet-stream");
+            write_file(at / "filename", file_name);
+            write_file(at / "file", bytes);
+        }
+        write_file(at / "eml",
+                   letter.serialize(i % 4 == 0 ? transport::seven_bit : transport::eight_bit));
+    }
+    CHECK(run_judge(folder.path, cases) == "judged " + std::to_string(rounds) + "\n");
+}
