@@ -81,7 +81,8 @@ public:
 private:
     friend class cursor;
     struct state;
-    std::shared_ptr<state const> state_;
+    std::shared_ptr<state> writable(bool anew) const;
+    std::shared_ptr<state> state_; // shared with copies and cursors, null when nothing was added
 };
 
 /// `list().add(text)`.
@@ -123,10 +124,12 @@ struct shard {
 
 /// How a cursor goes through a list.
 struct order {
-    std::optional<std::uint64_t> seed =
-        {};                 ///< absent: as listed; else shuffled by permutation(size, seed)
-    shard part = {};        ///< machines that share a list: same seed, different parts
-    std::uint64_t from = 0; ///< position() of an earlier cursor with the same list, seed and part
+    /// Absent: as listed; else shuffled by permutation(size, seed).
+    std::optional<std::uint64_t> seed = {};
+    /// For machines that share a list: the same seed, different parts.
+    shard part = {};
+    /// position() of an earlier cursor with the same list, seed and part: goes on behind it.
+    std::uint64_t from = 0;
 };
 
 /// Walks a list lazily, in constant memory and without an allocation for addresses. It keeps the
