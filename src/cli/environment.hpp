@@ -9,6 +9,7 @@
 #include <asio/io_context.hpp>
 
 #include <memory>
+#include <stdexcept>
 
 namespace trawl::cli {
 
@@ -35,6 +36,11 @@ struct settings {
                         ///< at the end
 };
 
+/// A mistake in the command line that only the verb can see: one line on stderr, exit code 2.
+struct usage_error : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
 /// What a verb runs in: the loop, its watchdog, the two pools and the way out.
 class environment {
 public:
@@ -54,6 +60,8 @@ public:
     /// second ends the process at once. An exception that leaves `body` becomes one line on stderr
     /// and `some_failed`.
     int run(awaitable<int> body);
+    /// Hold and lag of the loop so far.
+    watchdog::report loop() const { return watch_.figures(); }
     bool was_interrupted() const noexcept { return interrupted_; }
     /// `code`, or exit_code::interrupted when Ctrl-C came.
     int outcome(int code) const noexcept {
@@ -65,8 +73,8 @@ private:
     asio::io_context io_{1};
     watchdog watch_{io_};
     console console_;
-    output out_;
-    std::unique_ptr<offload_pool> cpu_, blocking_;
+    output out_{console_};
+    std::unique_ptr<offload_pool> cpu_, blocking_; // after io_: they end before it
     bool interrupted_ = false;
 };
 

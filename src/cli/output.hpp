@@ -4,6 +4,7 @@
 
 #include <trawl/observer.hpp>
 
+#include <chrono>
 #include <string>
 #include <string_view>
 
@@ -13,19 +14,26 @@ namespace trawl::cli {
 /// the terminal. Newline and tab stay.
 std::string escaped(std::string_view bytes);
 
+class console;
+
 /// Results on stdout, a whole record a write. A reader that went away (EPIPE) throws
 /// std::system_error.
 class output {
 public:
-    output();
-    void line(std::string_view text); ///< one line of text, newline added
-    void raw(std::string_view
-                 bytes); ///< bytes from a remote host: escaped at a terminal, else as they are
-    void record(json::record const& object); ///< one line of JSON
+    /// `progress`: whose line is cleared from the terminal before a result is written; not owned.
+    explicit output(console& progress);
+
+    /// One line of text; the newline is added.
+    void line(std::string_view text);
+    /// Bytes from a remote host: escaped at a terminal, else as they are.
+    void raw(std::string_view bytes);
+    /// One line of JSON.
+    void record(json::record const& object);
     bool terminal() const noexcept { return terminal_; }
 
 private:
     void write(std::string_view bytes);
+    console& progress_;
     bool terminal_;
 };
 
@@ -41,7 +49,7 @@ public:
 private:
     int verbosity_;
     bool quiet_, terminal_, drawn_ = false;
-    std::int64_t next_draw_ = 0;
+    std::chrono::steady_clock::time_point next_draw_{};
 };
 
 } // namespace trawl::cli

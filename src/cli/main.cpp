@@ -1,0 +1,71 @@
+#include "cli/verb.hpp"
+
+#include <array>
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <sys/resource.h>
+
+namespace {
+
+using namespace trawl::cli;
+
+// In the order of --help.
+constexpr std::array<void (*)(CLI::App&, action&), 0> verbs{
+};
+
+/// Thousands of sockets at once, a reader that may go away, and no core file that could hold a secret.
+void prepare_process() {
+    rlimit files{};
+    if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        ::setrlimit(RLIMIT_NOFILE, &files);
+    }
+    rlimit const none{0, 0};
+    ::setrlimit(RLIMIT_CORE, &none);
+    std::signal(SIGPIPE, SIG_IGN);
+}
+
+void add_common(CLI::App& app, settings& words) {
+    app.add_flag("--json", words.json, "One JSON object a line on stdout");
+    app.add_flag("-q,--quiet", words.quiet, "No warnings and no progress");
+    app.add_flag("-v,--verbose", words.verbosity, "Say more on stderr; -vv says even more");
+    app.add_flag("--stats", words.stats, "How well the event loop was kept (hold and lag), on stderr at the end");
+}
+
+int run(int argc, char** argv) {
+    settings words;
+    action chosen;
+    CLI::App app("Ping sweeps, SSH fan-out, mail and backups on one event loop", "trawl");
+    app.set_version_flag("--version", "trawl " TRAWL_VERSION);
+    app.require_subcommand(1);
+    app.fallthrough();
+    add_common(app, words);
+    for (auto add : verbs) add(app, chosen);
+    for (auto* verb : app.get_subcommands(nullptr)) verb->fallthrough();
+    try {
+        app.parse(argc, argv);
+    } catch (CLI::Success const& e) { // --help, --version
+        return app.exit(e);
+    } catch (CLI::ParseError const& e) {
+        std::fprintf(stderr, "trawl: %s; see trawl --help\n", e.what());
+        return usage;
+    }
+    environment here(words);
+    return chosen(here);
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    prepare_process();
+    try {
+        return run(argc, argv);
+    } catch (usage_error const& e) {
+        std::fprintf(stderr, "trawl: %s\n", e.what());
+        return usage;
+    } catch (std::exception const& e) {
+        std::fprintf(stderr, "trawl: %s\n", e.what());
+        return some_failed;
+    }
+}

@@ -1,0 +1,92 @@
+#include "cli/output.hpp"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <system_error>
+#include <unistd.h>
+
+namespace trawl::cli {
+namespace {
+
+using namespace std::chrono_literals;
+
+void write_all(int descriptor, std::string_view bytes) {
+    while (!bytes.empty()) {
+        auto const written = ::write(descriptor, bytes.data(), bytes.size());
+        if (written >= 0) bytes.remove_prefix(static_cast<std::size_t>(written));
+        else if (errno != EINTR) throw std::system_error(errno, std::generic_category(), "write to stdout");
+    }
+}
+
+} // namespace
+
+std::string escaped(std::string_view bytes) {
+    std::string out;
+    out.reserve(bytes.size());
+    for (std::size_t i = 0; i < bytes.size();) {
+        auto const c = static_cast<unsigned char>(bytes[i]);
+        std::size_t const length = c < 0x80 ? 1 : c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc2 ? 2 : 1;
+        auto const one = bytes.substr(i, length);
+        // C1 controls (U+0080..U+009F) drive terminals as C0 does.
+        bool const c1 = length == 2 && c == 0xc2 && one.size() == 2 && static_cast<unsigned char>(one[1]) < 0xa0;
+        bool const plain = length == 1 && (c == '\n' || c == '\t' || (c >= 0x20 && c < 0x7f));
+        if (plain || (length > 1 && !c1 && json::text(one).is_string())) {
+            out += one;
+            i += length;
+        } else {
+            out += fmt::format("\\x{:02x}", c);
+            i += 1;
+        }
+    }
+    return out;
+}
+
+output::output(console& progress) : progress_(progress), terminal_(::isatty(STDOUT_FILENO) == 1) {}
+
+void output::line(std::string_view text) {
+    std::string whole(text);
+    whole += '\n';
+    write(whole);
+}
+
+void output::raw(std::string_view bytes) {
+    if (terminal_) write(escaped(bytes));
+    else write(bytes);
+}
+
+void output::record(json::record const& object) { line(object.line()); }
+
+void output::write(std::string_view bytes) {
+    if (terminal_) progress_.clear_progress();
+    write_all(STDOUT_FILENO, bytes);
+}
+
+console::console(int verbosity, bool quiet)
+    : verbosity_(verbosity), quiet_(quiet), terminal_(::isatty(STDERR_FILENO) == 1) {}
+
+void console::log(severity level, std::string_view where, std::string_view text) {
+    static constexpr int least_verbosity[] = {3, 2, 1, 0, 0}; // trace, debug, info, warning, error
+    if (quiet_ && level < severity::error) return;
+    if (verbosity_ < least_verbosity[static_cast<int>(level)]) return;
+    clear_progress();
+    auto const line = fmt::format("trawl: {}{}{}\n", where, where.empty() ? "" : ": ", text);
+    std::fputs(terminal_ ? escaped(line).c_str() : line.c_str(), stderr);
+}
+
+void console::progress(std::string_view what, std::uint64_t done, std::uint64_t total) {
+    if (!terminal_ || quiet_) return;
+    auto const now = std::chrono::steady_clock::now();
+    if (now < next_draw_ && done != total) return;
+    next_draw_ = now + 100ms; // ten draws a second are enough
+    auto const text = total ? fmt::format("{}/{} {}", done, total, what) : fmt::format("{} {}", done, what);
+    std::fputs(("\r\x1b[K" + text).c_str(), stderr);
+    drawn_ = true;
+}
+
+void console::clear_progress() {
+    if (std::exchange(drawn_, false)) std::fputs("\r\x1b[K", stderr);
+}
+
+} // namespace trawl::cli
