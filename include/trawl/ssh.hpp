@@ -17,9 +17,14 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace trawl::ssh {
+
+namespace detail {
+struct session_state;
+}
 
 /// What can go wrong with an SSH host. A deadline that passed is trawl::errc::timed_out, with its
 /// phase.
@@ -64,21 +69,24 @@ private:
     phase at_;
 };
 
-/// A password or passphrase that is wiped when it goes out of scope.
+/// A password or passphrase whose bytes are overwritten when it is destroyed. Move-only.
 class secret {
 public:
-    secret() = default;
-    explicit secret(std::string text) noexcept;
-    secret(secret const& other);
-    secret(secret&& other) noexcept;
-    secret& operator=(secret other) noexcept;
+    secret() noexcept = default;
+    /// Copies `text` and overwrites it.
+    explicit secret(std::string&& text);
+    secret(secret&& other) noexcept
+        : bytes_(std::move(other.bytes_)), size_(std::exchange(other.size_, 0)) {}
+    secret& operator=(secret&& other) noexcept;
     ~secret();
 
-    bool empty() const noexcept { return text_.empty(); }
-    std::string const& reveal() const noexcept { return text_; }
+    std::string_view view() const noexcept { return {c_str(), size_}; }
+    char const* c_str() const noexcept { return bytes_ ? bytes_.get() : ""; }
+    bool empty() const noexcept { return size_ == 0; }
 
 private:
-    std::string text_;
+    std::unique_ptr<char[]> bytes_;
+    std::size_t size_ = 0;
 };
 
 /// A private key in memory; copies share it. Any number of sessions of one thread may use it at
@@ -197,7 +205,8 @@ struct options {
         addresses{}; ///< of `host`, tried in order; empty: `host` is an address
     std::uint16_t port = 22;
     std::string user{};
-    secret password{};      ///< also answers keyboard-interactive questions that do not echo
+    /// Also answers keyboard-interactive questions that do not echo. None: no password.
+    std::shared_ptr<secret const> password{};
     private_key identity{}; ///< tried before the password
     host_key_policy policy = host_key_policy::strict;
     std::shared_ptr<ssh::host_keys>
@@ -265,8 +274,7 @@ public:
     host_key const& key() const noexcept;
 
 private:
-    struct state;
-    std::shared_ptr<state> state_;
+    std::shared_ptr<detail::session_state> state_;
 };
 
 } // namespace trawl::ssh

@@ -1,0 +1,181 @@
+#include "ssh/transport.hpp"
+
+#include "ssh/channel.hpp"
+
+#include <asio/error.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <fcntl.h>
+#include <new>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace trawl::ssh::detail {
+namespace {
+
+// dopoll reads 4 KiB a turn; 32 turns with decryption stay well under a millisecond of hold.
+constexpr int pump_turns = 32;
+
+std::string seconds(std::chrono::milliseconds length) {
+    auto const ms = length.count();
+    if (ms % 1000 == 0) return std::to_string(ms / 1000) + " s";
+    return std::to_string(ms) + " ms";
+}
+
+} // namespace
+
+step step_within(ssh::phase at, std::chrono::milliseconds limit) {
+    step out{at};
+    out.limit = limit;
+    if (limit.count() > 0) out.deadline = clock::now() + limit;
+    return out;
+}
+
+transport::transport(asio::ip::tcp::socket socket, std::string peer)
+    : socket_(std::move(socket)), peer_(std::move(peer)) {
+    struct stat status;
+    duplicate_ = ::fcntl(socket_.native_handle(), F_DUPFD_CLOEXEC, 3);
+    if (duplicate_ < 0 || ::fstat(duplicate_, &status) != 0) {
+        auto const code = std::error_code(errno, std::generic_category());
+        if (duplicate_ >= 0) ::close(duplicate_);
+        throw failure(code, phase::connect, peer_, "duplicating the socket");
+    }
+    inode_ = status.st_ino;
+    session_ = ssh_new();
+    event_ = ssh_event_new();
+    if (!session_ || !event_) {
+        ::close(duplicate_);
+        if (event_) ssh_event_free(event_);
+        ssh_free(session_);
+        throw std::bad_alloc();
+    }
+    ssh_set_blocking(session_, 0);
+    ssh_set_counters(session_, &counter_, nullptr);
+}
+
+transport::~transport() { close(); }
+
+bool transport::alive() const noexcept { return session_ && ssh_is_connected(session_); }
+
+bool transport::write_pending() const noexcept {
+    return session_ && (ssh_get_status(session_) & SSH_WRITE_PENDING);
+}
+
+int transport::connect_once() {
+    int const result = ssh_connect(session_);
+    // libssh 0.10 makes the descriptor blocking as soon as it is connected
+    // (ssh_socket_pollcallback), and with it ours, which shares the open file description: a send
+    // to a stopped peer would hold the loop.
+    asio::error_code ignored;
+    socket_.native_non_blocking(true, ignored);
+    if (event_ && !seen_alive_ && alive()) {
+        ssh_event_add_session(event_, session_);
+        seen_alive_ = true;
+    }
+    return result;
+}
+
+awaitable<> transport::progress(step when) {
+    if (!alive()) throw_lost(when.at);
+    auto deadline = when.deadline;
+    auto const heard = counter_.in_bytes;
+    if (when.idle.count() > 0) deadline = std::min(deadline, clock::now() + when.idle);
+    trawl::detail::waiter place(waiters_);
+    auto const how = co_await place.wait(deadline);
+    if (how == trawl::detail::wake::cancelled) trawl::detail::throw_cancelled();
+    if (how == trawl::detail::wake::signalled || counter_.in_bytes != heard) co_return;
+    if (clock::now() >= when.deadline)
+        throw failure(trawl::errc::timed_out, when.at, peer_,
+                      "no end within " + seconds(when.limit));
+    throw failure(trawl::errc::timed_out, when.at, peer_, "silent for " + seconds(when.idle));
+}
+
+bool transport::settle() {
+    if (!session_) return false;
+    if (write_pending()) pump();
+    bool const any = moved();
+    watch();
+    return any;
+}
+
+void transport::pump() noexcept {
+    for (int turn = 0; turn < pump_turns; ++turn)
+        if (ssh_event_dopoll(event_, 0) != SSH_OK) break;
+}
+
+bool transport::moved() noexcept {
+    bool any = false;
+    // Closing an abandoned channel moves bytes itself, hence the loop; it ends because each turn of
+    // it consumed a packet.
+    while (counter_.in_bytes != seen_in_ || counter_.out_bytes != seen_out_ ||
+           (seen_alive_ && !alive())) {
+        any = true;
+        seen_in_ = counter_.in_bytes, seen_out_ = counter_.out_bytes, seen_alive_ = alive();
+        close_abandoned();
+    }
+    if (any) waiters_.wake_all();
+    return any;
+}
+
+void transport::close_abandoned() noexcept {
+    if (abandoned_.empty() || !alive()) return;
+    std::erase_if(abandoned_, [](ssh_channel opening) {
+        if (ssh_channel_open_session(opening) == SSH_AGAIN) return false;
+        ssh_channel_free(opening);
+        return true;
+    });
+}
+
+void transport::watch() {
+    if (!alive()) return;
+    if (!reading_) watch_for(asio::ip::tcp::socket::wait_read, reading_);
+    if (!writing_ && write_pending()) watch_for(asio::ip::tcp::socket::wait_write, writing_);
+}
+
+void transport::watch_for(asio::ip::tcp::socket::wait_type what, bool& armed) {
+    armed = true;
+    // The handler keeps the transport, so that `armed` is there; close() cancels it.
+    socket_.async_wait(what, [self = shared_from_this(), &armed](asio::error_code failed) {
+        armed = false;
+        if (failed || !self->session_) return;
+        self->pump();
+        self->settle();
+    });
+}
+
+std::string transport::words() const {
+    if (!session_) return last_words_;
+    std::string text = ssh_get_error(session_);
+    if (auto const end = text.find_last_not_of(" \r\n"); end != std::string::npos)
+        text.resize(end + 1);
+    return text;
+}
+
+void transport::throw_lost(ssh::phase at) const {
+    throw failure(errc::disconnected, at, peer_, words());
+}
+
+void transport::close() noexcept {
+    if (!session_) return;
+    for (auto* c : channels_) c->connection_closed();
+    channels_.clear();
+    last_words_ = alive() ? std::string("closed by this side") : words();
+    if (alive()) pump(); // learns whether the goodbye can be sent at once
+    ssh_event_free(event_);
+    event_ = nullptr;
+    int const descriptor = ssh_get_fd(session_);
+    if (descriptor >= 0) ssh_disconnect(session_);
+    // ssh_disconnect leaves a caller's descriptor open, unless its last send failed: then it is
+    // closed and its number may be somebody else's by now.
+    struct stat status;
+    if (descriptor >= 0 && ::fstat(descriptor, &status) == 0 && status.st_ino == inode_)
+        ::close(descriptor);
+    ssh_free(session_);
+    session_ = nullptr;
+    asio::error_code ignored;
+    socket_.close(ignored);
+    waiters_.wake_all();
+}
+
+} // namespace trawl::ssh::detail

@@ -1,0 +1,121 @@
+#pragma once
+
+#include <trawl/detail/parking.hpp>
+#include <trawl/ssh.hpp>
+
+#include <asio/ip/tcp.hpp>
+
+#include <libssh/libssh.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace trawl::ssh::detail {
+
+class channel;
+
+/// Where a wait stands: its phase, and until when it may last.
+struct step {
+    ssh::phase at;
+    time_point deadline = time_point::max();
+    std::chrono::milliseconds limit{0}; ///< what the deadline was made of, for the message
+    std::chrono::milliseconds idle{0};  ///< zero, or how long the peer may be silent
+};
+
+/// A step whose deadline is `limit` from now; zero: none.
+step step_within(ssh::phase at, std::chrono::milliseconds limit);
+
+/// One libssh session in non-blocking mode over a connected socket.
+///
+///     call ── AGAIN ──> progress() ─ parks ─┐            the socket's descriptor (ours)
+///      ^                                    │ wake_all    │ readable / writable
+///      └────────────────────────────────────┴──── pump: ssh_event_dopoll until AGAIN
+///
+/// libssh gets a duplicate of the descriptor, because some of its error paths close the one they
+/// were given. Any libssh call may read packets of any channel, so after every call and every pump
+/// all waiters look again; what a waiter waits for is never asked of the descriptor first.
+class transport : public std::enable_shared_from_this<transport> {
+public:
+    transport(asio::ip::tcp::socket socket, std::string peer);
+    transport(transport const&) = delete;
+    transport& operator=(transport const&) = delete;
+    ~transport();
+
+    ssh_session handle() const noexcept { return session_; }
+    std::string const& peer() const noexcept { return peer_; }
+    /// The descriptor for SSH_OPTIONS_FD; libssh owns it from then on.
+    int duplicate() const noexcept { return duplicate_; }
+
+    /// False once libssh has given the connection up, or close() was called.
+    bool alive() const noexcept;
+    /// Bytes in libssh's buffer that the kernel has not taken.
+    bool write_pending() const noexcept;
+    std::uint64_t bytes_in() const noexcept { return counter_.in_bytes; }
+
+    /// Calls `call` until it answers something else than `again`, waiting in between. The first
+    /// answer after a lost connection is libssh's own.
+    template <class Call>
+    awaitable<int> drive(Call call, int again, step when) {
+        for (;;) {
+            int const result = call();
+            bool const moved = settle();
+            if (result != again) co_return result;
+            if (!moved)
+                co_await progress(when);
+            else if (budget_.spent())
+                co_await yield();
+        }
+    }
+
+    /// One call of ssh_connect and what must follow it.
+    int connect_once();
+
+    /// Waits until something has arrived, left or broken. Throws failure when the step's time is
+    /// up.
+    awaitable<> progress(step when);
+
+    /// After a libssh call: sends what it has queued as far as that goes at once, wakes everybody
+    /// if anything has moved, and watches the descriptor. True when something has moved.
+    bool settle();
+
+    /// Throws what the end of the connection means in this phase, with libssh's or the peer's
+    /// words.
+    [[noreturn]] void throw_lost(ssh::phase at) const;
+    /// libssh's last message without its decoration.
+    std::string words() const;
+
+    void attach(channel& c) { channels_.push_back(&c); }
+    void detach(channel& c) noexcept { std::erase(channels_, &c); }
+    /// Keeps a channel whose opening was given up until the server has answered, then closes it.
+    void abandon(ssh_channel opening) { abandoned_.push_back(opening); }
+
+    /// Says goodbye if that goes at once, and closes. Wakes all waiters.
+    void close() noexcept;
+
+private:
+    void pump() noexcept;
+    bool moved() noexcept;
+    void close_abandoned() noexcept;
+    void watch();
+    void watch_for(asio::ip::tcp::socket::wait_type what, bool& armed);
+
+    asio::ip::tcp::socket socket_;
+    std::string peer_;
+    ssh_session session_ = nullptr;
+    ssh_event event_ = nullptr;
+    ssh_counter_struct counter_{};
+    int duplicate_ = -1;
+    std::uint64_t inode_ = 0;
+    std::uint64_t seen_in_ = 0, seen_out_ = 0;
+    bool seen_alive_ = false;
+    bool reading_ = false, writing_ = false;
+    std::string last_words_; // of a session that is closed
+    std::vector<channel*> channels_;
+    std::vector<ssh_channel> abandoned_;
+    trawl::detail::waiter_list waiters_;
+    trawl::detail::turn_budget budget_;
+};
+
+} // namespace trawl::ssh::detail
