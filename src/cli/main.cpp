@@ -1,6 +1,5 @@
 #include "cli/verb.hpp"
 
-#include <array>
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -11,7 +10,8 @@ namespace {
 using namespace trawl::cli;
 
 // In the order of --help.
-constexpr std::array<void (*)(CLI::App&, action&), 0> verbs{
+constexpr void (*verbs[])(CLI::App&, action&){
+    add_backup,
 };
 
 /// Thousands of sockets at once, a reader that may go away, and no core file that could hold a secret.

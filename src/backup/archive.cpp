@@ -1,0 +1,207 @@
+#include "backup/archive.hpp"
+
+#include "backup/files.hpp"
+
+#include <archive.h>
+#include <archive_entry.h>
+
+#include <algorithm>
+#include <new>
+#include <stdexcept>
+
+#include <locale.h>
+#include <sys/sysmacros.h>
+
+namespace trawl::backup::detail {
+
+namespace {
+
+/// libarchive converts names by the thread's locale. Writing wants UTF-8 (a name that is not goes
+/// out as hdrcharset=BINARY); reading wants "C", because under UTF-8 it would turn decomposed names
+/// into composed ones.
+class locale_scope {
+public:
+    explicit locale_scope(locale_t chosen) : before_(::uselocale(chosen)) {}
+    locale_scope(locale_scope const&) = delete;
+    ~locale_scope() { ::uselocale(before_); }
+
+    static locale_t utf8() {
+        static locale_t const made = make("C.UTF-8");
+        return made;
+    }
+    static locale_t plain() {
+        static locale_t const made = make("C");
+        return made;
+    }
+
+private:
+    static locale_t make(char const* name) {
+        auto const made = ::newlocale(LC_CTYPE_MASK, name, nullptr);
+        if (!made) throw std::runtime_error(std::string("backup: no locale ") + name);
+        return made;
+    }
+    locale_t before_;
+};
+
+std::string reason(::archive* from) {
+    auto const* text = ::archive_error_string(from);
+    return text ? text : "unknown reason";
+}
+
+unsigned kind_of(entry const& e) {
+    switch (e.type) {
+    case file_type::folder: return AE_IFDIR;
+    case file_type::symlink: return AE_IFLNK;
+    case file_type::fifo: return AE_IFIFO;
+    case file_type::character: return AE_IFCHR;
+    case file_type::block: return AE_IFBLK;
+    case file_type::socket: return AE_IFSOCK;
+    case file_type::regular: break;
+    }
+    return AE_IFREG;
+}
+
+} // namespace
+
+struct tar_writer::state {
+    explicit state(std::string& out) : out_(out) {
+        if (!writer || !header) throw std::bad_alloc();
+        check(::archive_write_set_format_pax(writer));
+        check(::archive_write_set_format_option(writer, "pax", "xattrheader", "SCHILY"));
+        check(::archive_write_set_bytes_per_block(writer, 0)); // no copy, no padding to 10 KiB
+        check(::archive_write_open(writer, this, nullptr, &state::take, nullptr));
+    }
+    ~state() {
+        ::archive_entry_free(header);
+        if (!closed) ::archive_write_fail(writer);
+        ::archive_write_free(writer);
+    }
+    void check(int result) {
+        if (result < ARCHIVE_WARN) throw std::runtime_error(reason(writer));
+    }
+    static la_ssize_t take(::archive*, void* self, void const* bytes, std::size_t size) try {
+        static_cast<state*>(self)->out_.append(static_cast<char const*>(bytes), size);
+        return static_cast<la_ssize_t>(size);
+    } catch (std::bad_alloc const&) {
+        return -1;
+    }
+
+    ::archive* writer = ::archive_write_new();
+    ::archive_entry* header = ::archive_entry_new();
+    bool closed = false;
+    std::string& out_;
+};
+
+tar_writer::tar_writer() : state_(std::make_unique<state>(pending_)) {}
+tar_writer::~tar_writer() = default;
+
+bool tar_writer::begin(entry const& what) {
+    if (what.type == file_type::socket) return false;
+    locale_scope const names(locale_scope::utf8());
+    auto* h = ::archive_entry_clear(state_->header);
+    ::archive_entry_set_pathname(h, what.path.empty() ? "." : what.path.c_str());
+    ::archive_entry_set_filetype(h, kind_of(what));
+    ::archive_entry_set_perm(h, static_cast<__LA_MODE_T>(what.mode));
+    ::archive_entry_set_uid(h, what.uid);
+    ::archive_entry_set_gid(h, what.gid);
+    auto const mtime = to_timespec(what.mtime_ns); // atime and ctime would change with each run
+    ::archive_entry_set_mtime(h, mtime.tv_sec, mtime.tv_nsec);
+    ::archive_entry_set_size(h, what.has_content() ? static_cast<la_int64_t>(what.size) : 0);
+    if (what.hard_link) ::archive_entry_set_hardlink(h, what.link.c_str());
+    if (what.type == file_type::symlink) ::archive_entry_set_symlink(h, what.link.c_str());
+    if (what.device != 0) {
+        ::archive_entry_set_rdevmajor(h, major(what.device));
+        ::archive_entry_set_rdevminor(h, minor(what.device));
+    }
+    for (auto const& [name, value] : what.attributes)
+        ::archive_entry_xattr_add_entry(h, name.c_str(), value.data(), value.size());
+    state_->check(::archive_write_header(state_->writer, h));
+    return true;
+}
+
+void tar_writer::data(std::string_view bytes) {
+    while (!bytes.empty()) {
+        auto const n = ::archive_write_data(state_->writer, bytes.data(), bytes.size());
+        if (n <= 0) throw std::runtime_error(reason(state_->writer));
+        bytes.remove_prefix(static_cast<std::size_t>(n));
+    }
+}
+
+void tar_writer::finish() {
+    state_->check(::archive_write_close(state_->writer));
+    state_->closed = true;
+}
+
+struct tar_reader::state {
+    explicit state(int file) {
+        if (!reader) throw std::bad_alloc();
+        locale_scope const names(locale_scope::plain());
+        check(::archive_read_support_filter_gzip(reader));
+        check(::archive_read_support_filter_zstd(reader));
+        check(::archive_read_support_format_tar(reader));
+        check(::archive_read_open_fd(reader, file, 256 * 1024));
+    }
+    ~state() { ::archive_read_free(reader); }
+    void check(int result) {
+        if (result < ARCHIVE_WARN) throw std::runtime_error(reason(reader));
+    }
+
+    ::archive* reader = ::archive_read_new();
+    void const* piece = nullptr;
+    std::size_t piece_size = 0;
+    std::uint64_t piece_at = 0; ///< offset of the piece in the content
+    std::uint64_t given = 0, size = 0;
+    std::string zeros;
+};
+
+tar_reader::tar_reader(int file) : state_(std::make_unique<state>(file)) {}
+tar_reader::~tar_reader() = default;
+
+std::optional<tar_reader::member> tar_reader::next() {
+    locale_scope const names(locale_scope::plain());
+    ::archive_entry* h = nullptr;
+    auto const result = ::archive_read_next_header(state_->reader, &h);
+    if (result == ARCHIVE_EOF) return std::nullopt;
+    state_->check(result);
+    member found;
+    if (auto const* path = ::archive_entry_pathname(h)) found.path = path;
+    while (found.path.size() > 1 && found.path.ends_with('/')) found.path.pop_back();
+    if (found.path == ".") found.path.clear();
+    if (found.path.starts_with("./")) found.path.erase(0, 2);
+    found.regular = ::archive_entry_filetype(h) == AE_IFREG && !::archive_entry_hardlink(h);
+    found.size = static_cast<std::uint64_t>(std::max<la_int64_t>(::archive_entry_size(h), 0));
+    state_->piece_size = 0;
+    state_->given = state_->piece_at = 0;
+    state_->size = found.regular ? found.size : 0;
+    return found;
+}
+
+std::string_view tar_reader::data() {
+    auto& s = *state_;
+    if (s.given == s.size) return {};
+    while (s.piece_size == 0 &&
+           s.piece_at <=
+               s.given) { // archive_read_data() would cut a trailing hole off: libarchive #1194
+        la_int64_t at = 0;
+        auto const result = ::archive_read_data_block(s.reader, &s.piece, &s.piece_size, &at);
+        if (result == ARCHIVE_EOF)
+            s.piece_size = 0, at = static_cast<la_int64_t>(s.size);
+        else
+            s.check(result);
+        s.piece_at = static_cast<std::uint64_t>(std::max<la_int64_t>(at, 0));
+        if (s.piece_at < s.given || s.piece_at + s.piece_size > s.size)
+            throw std::runtime_error("a piece of a file lies outside it");
+    }
+    if (s.given < s.piece_at) {
+        s.zeros.resize(64 * 1024);
+        auto const n = std::min<std::uint64_t>(s.piece_at - s.given, s.zeros.size());
+        s.given += n;
+        return std::string_view(s.zeros).substr(0, static_cast<std::size_t>(n));
+    }
+    std::string_view const piece(static_cast<char const*>(s.piece), s.piece_size);
+    s.given += piece.size();
+    s.piece_size = 0;
+    return piece;
+}
+
+} // namespace trawl::backup::detail

@@ -1,0 +1,62 @@
+#pragma once
+
+#include "backup/entry.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace trawl::backup::detail {
+
+/// Entries and data in, the bytes of a pax tar stream out. libarchive as a codec: no filter, no
+/// file of its own. Names do not depend on the process's locale. One thread at a time.
+class tar_writer {
+public:
+    tar_writer();
+    ~tar_writer();
+
+    /// Begins a member; entry::size bytes of data follow for a regular file with content. Sockets
+    /// have no member: false. Throws std::runtime_error when libarchive cannot encode it.
+    bool begin(entry const& what);
+    void data(std::string_view bytes);
+    /// Ends the archive: two zero blocks.
+    void finish();
+
+    /// What has been encoded and not taken yet.
+    std::string& pending() noexcept { return pending_; }
+
+private:
+    struct state;
+    std::string pending_;
+    std::unique_ptr<state> state_;
+};
+
+/// Reads a tar stream, plain, gzip or zstd, from a descriptor. libarchive does not check gzip's
+/// CRC: the caller compares hashes.
+class tar_reader {
+public:
+    struct member {
+        std::string path;     ///< as in the archive, without trailing slashes and a leading "./"
+        bool regular = false; ///< has data of its own
+        std::uint64_t size = 0;
+    };
+
+    /// `file` stays open as long as the reader.
+    explicit tar_reader(int file);
+    ~tar_reader();
+
+    /// The next member; nullopt at the end. Throws std::runtime_error with libarchive's words for
+    /// damage.
+    std::optional<member> next();
+    /// The next piece of the member's content, holes as zeros; empty at its end. Valid until the
+    /// next call.
+    std::string_view data();
+
+private:
+    struct state;
+    std::unique_ptr<state> state_;
+};
+
+} // namespace trawl::backup::detail

@@ -1,0 +1,119 @@
+#include <trawl/backup.hpp>
+
+#include "backup/making.hpp"
+
+#include <trawl/queue.hpp>
+#include <trawl/task_group.hpp>
+
+#include <asio/this_coro.hpp>
+
+#include <exception>
+
+namespace trawl::backup {
+
+namespace {
+
+using detail::making;
+using detail::squeezed;
+
+/// A block between the tar stage and the file: its place in the queue keeps the order, `done`
+/// brings the bytes.
+struct slot {
+    queue<squeezed> done{1};
+};
+
+/// The pipeline. The tar stage and the writer have a strand each, compression takes any free
+/// thread; the loop only hands blocks on.
+///
+///     next (strand) -> block -> compress (any thread, several) -> slots in order -> write (strand)
+class pipeline {
+public:
+    pipeline(offload_pool& cpu, making& work, observer* watch)
+        : cpu_(cpu), work_(work), watch_(watch), tar_lane_(cpu.make_strand()),
+          write_lane_(cpu.make_strand()), order_(2 * cpu.stats().threads + 2) {}
+
+    awaitable<> run() {
+        auto prepare = [this](std::stop_token stop) { work_.prepare(stop); };
+        co_await cpu_.run(tar_lane_, prepare);
+        std::function<awaitable<>(task_group&)> body = [this](task_group& group) {
+            return feed(group);
+        };
+        co_await with_group(body);
+        auto publish = [this] { work_.publish(); };
+        co_await cpu_.run(tar_lane_, publish);
+    }
+
+private:
+    awaitable<> feed(task_group& group) {
+        group.spawn(drain());
+        auto next = [this](std::stop_token stop) { return work_.next(stop); };
+        for (;;) {
+            auto block = co_await cpu_.run(tar_lane_, next);
+            if (block.empty()) break;
+            if (watch_) watch_->progress("bytes", work_.bytes_read(), work_.bytes_to_read());
+            auto place = std::make_shared<slot>();
+            co_await order_.push(place); // bounds the bytes in flight
+            group.spawn(squeeze(std::move(place), std::move(block)));
+        }
+        order_.close();
+    }
+
+    awaitable<> squeeze(std::shared_ptr<slot> place, std::string block) {
+        auto compress = [this, &block] { return work_.compress(block); };
+        auto result = co_await cpu_.run(compress);
+        co_await place->done.push(std::move(result));
+    }
+
+    awaitable<> drain() {
+        while (auto place = co_await order_.pop()) {
+            auto result = co_await (*place)->done.pop();
+            auto write = [this, &result] { work_.write(*result); };
+            co_await cpu_.run(write_lane_, write);
+        }
+    }
+
+    offload_pool& cpu_;
+    making& work_;
+    observer* watch_;
+    offload_pool::strand tar_lane_, write_lane_;
+    queue<std::shared_ptr<slot>> order_;
+};
+
+void tell(observer* watch, std::string const& name, report const& made) {
+    if (!watch) return;
+    auto const where = "backup " + name;
+    for (auto const& p : made.notes)
+        watch->log(severity::warning, where,
+                   p.path.empty() ? p.message : p.path + ": " + p.message);
+    for (auto const& p : made.errors)
+        watch->log(severity::warning, where, p.path + ": " + p.message);
+}
+
+} // namespace
+
+awaitable<report> run(offload_pool& cpu, options configuration) {
+    auto* const watch = configuration.watch;
+    auto const shown =
+        configuration.name.empty() ? configuration.source.string() : configuration.name;
+    auto work = std::make_unique<making>(std::move(configuration));
+    std::exception_ptr failure;
+    try {
+        pipeline stages(cpu, *work, watch);
+        co_await stages.run();
+    } catch (...) {
+        failure = std::current_exception();
+    }
+    report made;
+    if (!failure) made = std::move(*work).result();
+    // Entries by the hundred thousand, and perhaps a large temporary file: not to be freed on the
+    // loop.
+    co_await asio::this_coro::throw_if_cancelled(false);
+    auto dispose = [&work] { work.reset(); };
+    co_await shielded(cpu.run(dispose));
+    co_await asio::this_coro::throw_if_cancelled(true);
+    if (failure) std::rethrow_exception(failure);
+    tell(watch, shown, made);
+    co_return made;
+}
+
+} // namespace trawl::backup

@@ -1,0 +1,316 @@
+#include "backup/content.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <stdexcept>
+
+#include <fcntl.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+namespace trawl::backup::detail {
+
+namespace {
+
+constexpr std::size_t small_file = std::size_t(1) << 20;
+constexpr std::size_t piece_bytes = std::size_t(256) << 10;
+constexpr int most_tries = 3;
+
+bool same_moment(struct stat const& a, struct stat const& b) {
+    return a.st_size == b.st_size && nanoseconds(a.st_mtim) == nanoseconds(b.st_mtim) &&
+           nanoseconds(a.st_ctim) == nanoseconds(b.st_ctim);
+}
+
+/// The extended attributes of an open file or folder (POSIX ACLs are among them). A file system
+/// without any has none.
+std::vector<std::pair<std::string, std::string>> attributes_of(int file) {
+    std::vector<std::pair<std::string, std::string>> found;
+    std::string names;
+    for (;;) {
+        auto const size = ::flistxattr(file, nullptr, 0);
+        if (size <= 0) return found;
+        names.resize(static_cast<std::size_t>(size));
+        auto const n = ::flistxattr(file, names.data(), names.size());
+        if (n < 0 && errno == ERANGE) continue;
+        if (n <= 0) return found;
+        names.resize(static_cast<std::size_t>(n));
+        break;
+    }
+    for (std::size_t begin = 0; begin < names.size();) {
+        std::string const name = names.c_str() + begin;
+        begin += name.size() + 1;
+        std::string value(64 * 1024, '\0'); // the kernel's limit for one value
+        auto const n = ::fgetxattr(file, name.c_str(), value.data(), value.size());
+        if (n < 0) continue; // gone again
+        value.resize(static_cast<std::size_t>(n));
+        found.emplace_back(name, std::move(value));
+    }
+    std::sort(found.begin(), found.end());
+    return found;
+}
+
+/// Reads until `size` bytes are there or the file ends; false with errno set when it fails.
+bool read_up_to(int file, char* to, std::size_t size, std::size_t& done) {
+    for (done = 0; done < size;) {
+        auto const n = ::read(file, to + done, size - done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return false;
+        if (n == 0) break;
+        done += static_cast<std::size_t>(n);
+    }
+    return true;
+}
+
+} // namespace
+
+tar_stream::tar_stream(int source, plan what, manifest const* base, hash algorithm,
+                       std::uint32_t archive, std::size_t block_bytes)
+    : source_(source), plan_(std::move(what)), base_(base), archive_(archive),
+      block_bytes_(block_bytes), hash_(algorithm), dropped_(plan_.entries.size()) {}
+
+std::string tar_stream::next(std::stop_token const& stop) {
+    while (tar_.pending().size() < block_bytes_) {
+        stop_point(stop);
+        if (large_)
+            pump();
+        else if (at_ < plan_.steps.size())
+            begin(at_++);
+        else if (!ended_)
+            tar_.finish(), ended_ = true;
+        else
+            break;
+    }
+    return take_block();
+}
+
+std::string tar_stream::take_block() {
+    auto& pending = tar_.pending();
+    auto const n = std::min(pending.size(), block_bytes_);
+    std::string rest(pending, n);
+    rest.reserve(block_bytes_ + piece_bytes);
+    pending.resize(n);
+    return std::exchange(pending, std::move(rest));
+}
+
+void tar_stream::begin(std::size_t at) {
+    switch (plan_.steps[at].what) {
+    case action::keep: return;
+    case action::describe: return tell(at);
+    case action::check:
+    case action::store: return read(at);
+    }
+}
+
+// A member without data.
+void tar_stream::tell(std::size_t at) {
+    auto& e = plan_.entries[at];
+    if (e.hard_link) {
+        auto const first = std::lower_bound(
+            plan_.entries.begin(), plan_.entries.end(), e.link,
+            [](entry const& other, std::string const& path) { return other.path < path; });
+        if (dropped_[static_cast<std::size_t>(first - plan_.entries.begin())]) {
+            // The leader went away or could not be read: this link holds the content now, or leads
+            // to the one that does.
+            auto const [stand_in, is_first] = leaders_.try_emplace(e.link, e.path);
+            if (!is_first)
+                e.link = stand_in->second;
+            else {
+                e.hard_link = false;
+                e.link.clear();
+                plan_.steps[at].what = action::store;
+                return read(at);
+            }
+        }
+    }
+    if (e.type == file_type::folder) {
+        auto const folder = open_beneath(source_, e.path, O_RDONLY | O_DIRECTORY);
+        if (folder) e.attributes = attributes_of(folder.get()); // else the walk has named it
+    }
+    put_header(at);
+}
+
+bool tar_stream::put_header(std::size_t at) try {
+    if (tar_.begin(plan_.entries[at])) ++members_;
+    return true;
+} catch (std::runtime_error const& refused) {
+    lose(at, 0, std::string("cannot be put into a tar archive: ") + refused.what());
+    return false;
+}
+
+void tar_stream::read(std::size_t at) {
+    auto& e = plan_.entries[at];
+    int const tries = large_ ? large_->tries : 0;
+    large_.reset();
+    for (int i = tries; i < most_tries; ++i) {
+        // O_NONBLOCK: a fifo that took the file's place must not hold us up.
+        auto file = open_beneath(source_, e.path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+        if (!file) return lose(at, errno);
+        struct stat before {};
+        if (::fstat(file.get(), &before) != 0) return lose(at, errno);
+        if (!S_ISREG(before.st_mode)) return lose(at, 0, "is no regular file any more");
+        describe(e, before);
+        e.attributes = attributes_of(file.get());
+        if (e.size > small_file) {
+            large_.emplace();
+            large_->at = at;
+            large_->tries = i;
+            large_->before = before;
+            large_->file = std::move(file);
+            large_->left = e.size;
+            large_->comparing = plan_.steps[at].what == action::check;
+            if (!large_->comparing && !put_header(at)) large_.reset();
+            return;
+        }
+        if (read_small(at, file.get(), before, i + 1 == most_tries)) return;
+    }
+}
+
+// True when the file is done with, false to read it again.
+bool tar_stream::read_small(std::size_t at, int file, struct stat const& before, bool last_try) {
+    auto& e = plan_.entries[at];
+    buffer_.resize(static_cast<std::size_t>(e.size) + 1); // one more, to see that it grew
+    std::size_t done = 0;
+    if (!read_up_to(file, buffer_.data(), buffer_.size(), done)) return lose(at, errno), true;
+    struct stat after {};
+    if (::fstat(file, &after) != 0) return lose(at, errno), true;
+    bool const settled = done == e.size && same_moment(before, after);
+    if (!settled && !last_try) return false;
+    bytes_read_ += done;
+    buffer_.resize(done);
+    e.size = done;
+    if (!settled) flag(at, "changed while it was read; stored as read");
+    auto const content = hash_.of(buffer_);
+    if (same_as_before(at, content))
+        keep_content(at);
+    else
+        put_whole(at, content);
+    return true;
+}
+
+bool tar_stream::same_as_before(std::size_t at, digest const& content) const {
+    auto const& s = plan_.steps[at];
+    if (s.what != action::check) return false;
+    auto const& before = base_->entries[s.before];
+    return before.size == plan_.entries[at].size && before.content == content;
+}
+
+// The content is where it was; at most the metadata is new, and the manifest says that.
+void tar_stream::keep_content(std::size_t at) {
+    auto& e = plan_.entries[at];
+    auto& s = plan_.steps[at];
+    auto const& before = base_->entries[s.before];
+    e.content = before.content;
+    e.archive = before.archive;
+    bool const same = e.mode == before.mode && e.uid == before.uid && e.gid == before.gid &&
+                      e.mtime_ns == before.mtime_ns && e.attributes == before.attributes;
+    s.what = same ? action::keep : action::describe;
+}
+
+void tar_stream::put_whole(std::size_t at, digest const& content) {
+    auto& e = plan_.entries[at];
+    if (!put_header(at)) return;
+    tar_.data(buffer_);
+    e.content = content;
+    e.archive = archive_;
+    plan_.steps[at].what = action::store;
+    bytes_stored_ += e.size;
+}
+
+void tar_stream::pump() {
+    auto& now = *large_;
+    if (now.left == 0) return now.comparing ? compare_large() : end_large();
+    auto const size = static_cast<std::size_t>(std::min<std::uint64_t>(now.left, piece_bytes));
+    buffer_.resize(size);
+    std::size_t done = 0;
+    if (!now.ran_short && !now.failure) {
+        if (!read_up_to(now.file.get(), buffer_.data(), size, done))
+            now.failure = errno;
+        else if (done < size)
+            now.ran_short = true;
+        bytes_read_ += done;
+    }
+    if (now.comparing && (now.failure || now.ran_short)) return compare_large();
+    // The header has promised `size` bytes: what is missing becomes zeros, and is hashed as zeros.
+    std::fill(buffer_.begin() + static_cast<std::ptrdiff_t>(done), buffer_.end(), '\0');
+    hash_.update(buffer_);
+    if (!now.comparing) tar_.data(buffer_);
+    now.left -= size;
+}
+
+// The first pass of a check has ended: the same content, or a second pass that stores it.
+void tar_stream::compare_large() {
+    auto& now = *large_;
+    auto const at = now.at;
+    auto const content = hash_.finish();
+    struct stat after {};
+    if (!now.failure && ::fstat(now.file.get(), &after) != 0) now.failure = errno;
+    if (now.failure) return lose_large();
+    if (!now.ran_short && same_moment(now.before, after) && same_as_before(at, content)) {
+        keep_content(at);
+        large_.reset();
+        return;
+    }
+    plan_.steps[at].what = action::store;
+    read(at);
+}
+
+void tar_stream::end_large() {
+    auto& now = *large_;
+    auto const at = now.at;
+    auto& e = plan_.entries[at];
+    auto const content = hash_.finish();
+    struct stat after {};
+    if (!now.failure && ::fstat(now.file.get(), &after) != 0) now.failure = errno;
+    if (now.failure) return lose_large();
+    bytes_stored_ += e.size;
+    bool const settled = !now.ran_short && same_moment(now.before, after);
+    bool const only_grew = !now.ran_short && after.st_size > now.before.st_size; // a log
+    if (!settled && !only_grew && now.tries + 1 < most_tries) {
+        ++now.tries;
+        return read(at);
+    }
+    e.content = content;
+    e.archive = archive_;
+    if (!settled) flag(at, "changed while it was read; stored as read");
+    large_.reset();
+}
+
+void tar_stream::lose_large() {
+    auto const at = large_->at;
+    auto const number = large_->failure;
+    large_.reset();
+    lose(at, number);
+}
+
+void tar_stream::flag(std::size_t at, std::string const& why) {
+    plan_.entries[at].flags |= flag_unsettled;
+    notes_.push_back({plan_.entries[at].path, why});
+}
+
+// Not to be had: what the base knows of it stays, if it knows anything.
+void tar_stream::lose(std::size_t at, int number, std::string const& why) {
+    auto& e = plan_.entries[at];
+    auto& s = plan_.steps[at];
+    if (number == ENOENT) { // deleted since the walk: no failure
+        dropped_[at] = true;
+        return;
+    }
+    errors_.push_back({e.path, number ? system_message(number) : why});
+    auto const* before = s.before == not_in_base ? nullptr : &base_->entries[s.before];
+    if (!before || !before->has_content()) {
+        dropped_[at] = true;
+        return;
+    }
+    e = *before;
+    e.flags |= flag_stale;
+    s.what = action::keep;
+}
+
+plan tar_stream::finish(std::vector<problem>& errors, std::vector<problem>& notes) {
+    settle(plan_, std::move(dropped_), errors_);
+    errors.insert(errors.end(), errors_.begin(), errors_.end());
+    notes.insert(notes.end(), notes_.begin(), notes_.end());
+    return std::move(plan_);
+}
+
+} // namespace trawl::backup::detail

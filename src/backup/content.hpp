@@ -1,0 +1,89 @@
+#pragma once
+
+#include "backup/archive.hpp"
+#include "backup/files.hpp"
+#include "backup/hash.hpp"
+#include "backup/plan.hpp"
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+namespace trawl::backup::detail {
+
+/// Carries out a plan: reads the files, hashes them and yields the tar stream in blocks of one
+/// size. Each byte that is hashed is the byte that goes into the archive. Plain and blocking: one
+/// pool job a block, one at a time.
+///
+/// Small files (1 MiB) are read whole before their header is written; larger ones are streamed. A
+/// file that changes meanwhile is read again (streamed ones become a second member of the same
+/// name, the last one counts), and flagged when it does not come to rest.
+class tar_stream {
+public:
+    /// `source`: the open folder; `base` outlives the stream; `archive`: index of the new archive
+    /// in the chain.
+    tar_stream(int source, plan what, manifest const* base, hash algorithm, std::uint32_t archive,
+               std::size_t block_bytes);
+
+    /// The next block, shorter only at the end, then empty.
+    std::string next(std::stop_token const& stop);
+
+    std::uint64_t members() const noexcept { return members_; }
+    std::uint64_t bytes_stored() const noexcept { return bytes_stored_; }
+    std::uint64_t bytes_read() const noexcept { return bytes_read_; }
+    std::uint64_t bytes_to_read() const noexcept { return plan_.bytes_to_read; }
+
+    /// After the end: the entries that are in the state now, with their hashes and what became of
+    /// each step.
+    plan finish(std::vector<problem>& errors, std::vector<problem>& notes);
+
+private:
+    void begin(std::size_t at);
+    void tell(std::size_t at);
+    void read(std::size_t at);
+    bool read_small(std::size_t at, int file, struct stat const& before, bool last_try);
+    void pump();
+    void end_large();
+    void compare_large();
+    bool same_as_before(std::size_t at, digest const& content) const;
+    void keep_content(std::size_t at);
+    bool put_header(std::size_t at);
+    void put_whole(std::size_t at, digest const& content);
+    void lose(std::size_t at, int number, std::string const& why = {});
+    void lose_large();
+    void flag(std::size_t at, std::string const& why);
+    std::string take_block();
+
+    struct large {
+        std::size_t at = 0;
+        descriptor file;
+        struct stat before {};
+        std::uint64_t left = 0;
+        bool comparing = false; ///< the first pass of a check: hash only
+        bool ran_short = false;
+        int failure = 0;
+        int tries = 0;
+    };
+
+    int source_;
+    plan plan_;
+    manifest const* base_;
+    std::uint32_t archive_;
+    std::size_t block_bytes_;
+    tar_writer tar_;
+    hasher hash_;
+    std::vector<bool> dropped_;
+    std::map<std::string, std::string>
+        leaders_; ///< a leader that is gone -> the link that took its place
+    std::string buffer_;
+    std::optional<large> large_;
+    std::size_t at_ = 0;
+    bool ended_ = false;
+    std::uint64_t members_ = 0, bytes_stored_ = 0, bytes_read_ = 0;
+    std::vector<problem> errors_, notes_;
+};
+
+} // namespace trawl::backup::detail

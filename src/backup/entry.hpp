@@ -1,0 +1,89 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace trawl::backup::detail {
+
+/// The letter that stands for it in a manifest.
+enum class file_type : char {
+    regular = 'f',
+    folder = 'd',
+    symlink = 'l',
+    fifo = 'p',
+    character = 'c',
+    block = 'b',
+    socket = 's',
+};
+
+/// A SHA-256 (32 bytes) or MD5 (16); size 0: none.
+struct digest {
+    std::array<unsigned char, 32> bytes{};
+    std::uint8_t size = 0;
+
+    explicit operator bool() const noexcept { return size != 0; }
+    bool operator==(digest const&) const = default;
+};
+
+/// `archive` of an entry without content of its own.
+inline constexpr std::uint32_t no_archive = std::numeric_limits<std::uint32_t>::max();
+
+/// Bits of entry::flags.
+inline constexpr std::uint32_t flag_unsettled = 1; ///< changed while it was read, stored as read
+inline constexpr std::uint32_t flag_stale = 2;     ///< not readable now: as in an earlier backup
+
+/// One object of the source, as a manifest line and a tar member describe it.
+struct entry {
+    std::string path; ///< relative to the source, raw bytes; the source itself is ""
+    file_type type = file_type::regular;
+    bool hard_link = false; ///< `link` is the path, smaller than this one, that holds the content
+    std::uint32_t mode = 0; ///< permission bits, 07777
+    std::uint32_t uid = 0, gid = 0;
+    std::uint32_t archive = no_archive; ///< which archive of the chain holds the content
+    std::uint32_t flags = 0;
+    std::uint64_t size = 0; ///< of regular files, else 0
+    std::int64_t mtime_ns = 0, ctime_ns = 0;
+    std::uint64_t inode = 0;
+    std::uint64_t device = 0; ///< of character and block devices
+    digest content;           ///< of regular files that are no hard link
+    std::string link;         ///< target of a symlink, leader of a hard link
+    std::vector<std::pair<std::string, std::string>> attributes; ///< extended ones, sorted
+
+    bool has_content() const noexcept { return type == file_type::regular && !hard_link; }
+};
+
+/// "a/b" of "a/b/c", "" of "a".
+inline std::string_view parent_of(std::string_view path) noexcept {
+    auto const slash = path.rfind('/');
+    return slash == std::string_view::npos ? std::string_view() : path.substr(0, slash);
+}
+inline std::string_view leaf_of(std::string_view path) noexcept {
+    auto const slash = path.rfind('/');
+    return slash == std::string_view::npos ? path : path.substr(slash + 1);
+}
+
+/// True when `path` is `folder` or lies beneath it.
+inline bool is_within(std::string_view path, std::string_view folder) noexcept {
+    if (folder.empty() || path == folder) return true;
+    return path.size() > folder.size() && path.starts_with(folder) && path[folder.size()] == '/';
+}
+
+/// True for a path that stays where it is put: relative, no empty, "." or ".." component, no NUL.
+inline bool is_clean(std::string_view path) noexcept {
+    if (path.find('\0') != std::string_view::npos) return false;
+    for (std::size_t begin = 0; begin <= path.size();) {
+        auto const end = std::min(path.find('/', begin), path.size());
+        auto const part = path.substr(begin, end - begin);
+        if (part.empty() || part == "." || part == "..") return false;
+        begin = end + 1;
+    }
+    return true;
+}
+
+} // namespace trawl::backup::detail

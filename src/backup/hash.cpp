@@ -1,0 +1,84 @@
+#include "backup/hash.hpp"
+
+#include <openssl/evp.h>
+
+#include <stdexcept>
+
+namespace trawl::backup::detail {
+
+namespace {
+void check(int ok) {
+    if (ok != 1) throw std::runtime_error("backup: OpenSSL refused the hash");
+}
+} // namespace
+
+struct hasher::state {
+    explicit state(hash algorithm)
+        : method(EVP_MD_fetch(nullptr, algorithm == hash::md5 ? "MD5" : "SHA256", nullptr)),
+          context(EVP_MD_CTX_new()) {
+        check(method && context ? EVP_DigestInit_ex2(context.get(), method.get(), nullptr) : 0);
+    }
+
+    struct free_method {
+        void operator()(EVP_MD* p) const noexcept { EVP_MD_free(p); }
+    };
+    struct free_context {
+        void operator()(EVP_MD_CTX* p) const noexcept { EVP_MD_CTX_free(p); }
+    };
+    std::unique_ptr<EVP_MD, free_method> method;
+    std::unique_ptr<EVP_MD_CTX, free_context> context;
+};
+
+hasher::hasher(hash algorithm) : state_(std::make_unique<state>(algorithm)) {}
+hasher::hasher(hasher&&) noexcept = default;
+hasher::~hasher() = default;
+
+void hasher::update(std::string_view bytes) {
+    check(EVP_DigestUpdate(state_->context.get(), bytes.data(), bytes.size()));
+}
+
+digest hasher::finish() {
+    unsigned char raw[EVP_MAX_MD_SIZE];
+    unsigned size = 0;
+    check(EVP_DigestFinal_ex(state_->context.get(), raw, &size));
+    check(EVP_DigestInit_ex2(state_->context.get(), state_->method.get(), nullptr));
+    digest value;
+    value.size = static_cast<std::uint8_t>(size);
+    std::copy_n(raw, size, value.bytes.begin());
+    return value;
+}
+
+std::string_view name_of(hash algorithm) noexcept {
+    return algorithm == hash::md5 ? "md5" : "sha256";
+}
+
+std::size_t size_of(hash algorithm) noexcept { return algorithm == hash::md5 ? 16 : 32; }
+
+std::string hex(digest const& value) {
+    static constexpr char digits[] = "0123456789abcdef";
+    std::string text;
+    text.reserve(value.size * 2u);
+    for (std::size_t i = 0; i < value.size; ++i) {
+        text += digits[value.bytes[i] >> 4];
+        text += digits[value.bytes[i] & 15];
+    }
+    return text;
+}
+
+std::optional<digest> from_hex(std::string_view text, std::size_t bytes) {
+    digest value;
+    if (text.size() != bytes * 2 || bytes > value.bytes.size()) return std::nullopt;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        char const c = text[i];
+        int digit = -1;
+        if (c >= '0' && c <= '9') digit = c - '0';
+        if (c >= 'a' && c <= 'f') digit = c - 'a' + 10;
+        if (digit < 0) return std::nullopt;
+        auto& byte = value.bytes[i / 2];
+        byte = static_cast<unsigned char>(byte << 4 | digit);
+    }
+    value.size = static_cast<std::uint8_t>(bytes);
+    return value;
+}
+
+} // namespace trawl::backup::detail

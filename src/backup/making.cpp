@@ -1,0 +1,201 @@
+#include "backup/making.hpp"
+
+#include <cerrno>
+#include <ctime>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+namespace trawl::backup::detail {
+
+namespace fs = std::filesystem;
+
+void making::prepare(std::stop_token const& stop) {
+    now_ = options_.now ? options_.now() : std::chrono::system_clock::now();
+    open_source();
+    open_destination();
+    load_base(stop);
+    choose_kind();
+
+    timespec walk_began{};
+    ::clock_gettime(CLOCK_REALTIME, &walk_began); // not now_: it is compared with times of files
+    started_ns_ = nanoseconds(walk_began);
+    struct stat own {};
+    if (::fstat(folder_.get(), &own) != 0) fail(errno, destination_);
+    auto found = walk(source_.get(), {own.st_dev, own.st_ino}, stop);
+    if (found.left_out) note("the destination lies inside the source and is left out");
+    walk_errors_ = std::move(found.errors);
+
+    auto const* base = report_.made == kind::incremental ? &base_->state : nullptr;
+    auto const index = base ? static_cast<std::uint32_t>(base->chain.size()) : 0;
+    compressor_.emplace(options_.zstd ? codec::zstd : codec::gzip, options_.level);
+    stream_.emplace(source_.get(), compare(std::move(found), base), base, options_.hash, index,
+                    compressor_->block_bytes());
+    archive_ = std::make_unique<temporary>(folder_.get(), destination_,
+                                           "." + options_.name + ".archive.partial");
+    auto const head = compressor_->head();
+    archive_hash_.update(head);
+    archive_->write(head);
+}
+
+void making::open_source() {
+    std::error_code ec;
+    auto const root = fs::canonical(options_.source, ec);
+    if (ec) throw error(ec, "backup " + options_.source.string());
+    root_ = root.string();
+    source_ = descriptor(::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!source_) throw error(errc::bad_source, "backup " + root_, system_message(errno));
+    if (options_.name.empty()) options_.name = root.filename().string();
+    if (!is_name(options_.name))
+        throw error(errc::bad_name, "backup " + root_, "\"" + options_.name + "\" as NAME");
+}
+
+void making::open_destination() {
+    std::error_code ec;
+    fs::create_directories(options_.destination, ec);
+    if (ec) throw error(ec, "backup " + options_.destination.string());
+    destination_ = options_.destination.string();
+    folder_ = open_folder(destination_);
+    struct stat source {
+    }, destination{};
+    if (::fstat(source_.get(), &source) != 0 || ::fstat(folder_.get(), &destination) != 0)
+        fail(errno, destination_);
+    if (source.st_dev == destination.st_dev && source.st_ino == destination.st_ino)
+        throw error(errc::bad_source, "backup " + root_, "it is the destination, too");
+    lock_ = file_lock::try_acquire(options_.destination / ("." + options_.name + ".lock"));
+    if (!lock_) throw error(errc::locked, "backup " + destination_ + " " + options_.name);
+}
+
+void making::load_base(std::stop_token const& stop) {
+    std::vector<problem> damage;
+    try {
+        base_ = newest(folder_.get(), destination_, options_.name, std::nullopt, damage, stop);
+    } catch (error const& failure) {
+        if (failure.code() != errc::no_such_archive && failure.code() != errc::corrupt) throw;
+    }
+    for (auto const& d : damage) note(d.path + " is of no use: " + d.message);
+    if (!base_) return;
+    if (auto const why = why_unusable(*base_); !why.empty()) {
+        note(base_->file + " is no base: " + why);
+        base_.reset();
+    }
+}
+
+std::string making::why_unusable(loaded const& base) const {
+    if (base.state.algorithm != options_.hash) return "its hashes are of another kind";
+    if (base.state.root != root_) return "it is of " + base.state.root;
+    for (auto const& link : base.state.chain) {
+        struct stat facts {};
+        if (::fstatat(folder_.get(), link.archive.c_str(), &facts, AT_SYMLINK_NOFOLLOW) != 0)
+            return link.archive + ": " + system_message(errno);
+        if (static_cast<std::uint64_t>(facts.st_size) != link.bytes)
+            return link.archive + " has another size than it was written with";
+    }
+    return {};
+}
+
+void making::choose_kind() {
+    std::optional<std::chrono::sys_days> last_full;
+    if (base_) {
+        std::chrono::nanoseconds const since_1970(base_->state.chain.front().created_ns);
+        last_full = local_day(std::chrono::system_clock::time_point(
+            std::chrono::duration_cast<std::chrono::system_clock::duration>(since_1970)));
+    }
+    auto const made = decide(options_.what, options_.full_on, local_day(now_), last_full);
+    if (!made) {
+        auto const why = report_.notes.empty() ? "an increment needs a full backup first"
+                                               : report_.notes.back().message;
+        throw error(errc::no_such_archive, "backup " + destination_ + " " + options_.name, why);
+    }
+    report_.made = *made;
+    stem_ = free_stem();
+}
+
+// The first of a day has the date, further ones the time as well; the clock's second may be taken,
+// too.
+std::string making::free_stem() const {
+    auto const taken = [&](std::string const& stem) {
+        for (auto const* suffix : {".tar.gz", ".tar.zst", ".manifest.json"})
+            if (::faccessat(folder_.get(), (stem + suffix).c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+                return true;
+        return false;
+    };
+    dated_name name{options_.name, stamp_of(now_, false), report_.made};
+    for (int later = 0; later < 3600; ++later) {
+        if (!taken(stem_of(name))) return stem_of(name);
+        name.stamp = stamp_of(now_ + std::chrono::seconds(later), true);
+    }
+    throw error(errc::exists, "backup " + destination_ + "/" + stem_of(name));
+}
+
+void making::write(squeezed const& block) {
+    compressor_->count(block);
+    archive_hash_.update(block.bytes);
+    archive_->write(block.bytes);
+}
+
+void making::publish() {
+    auto const tail = compressor_->tail();
+    archive_hash_.update(tail);
+    archive_->write(tail);
+
+    report_.errors = walk_errors_;
+    auto done = stream_->finish(report_.errors, report_.notes);
+    report_.entries = stream_->members();
+    report_.bytes_in = stream_->bytes_stored();
+    report_.bytes_out = archive_->size();
+    tally(done);
+
+    auto state = new_state(std::move(done));
+    auto& self = state.chain.back();
+    self.archive = stem_ + std::string(compressor_->suffix());
+    self.bytes = report_.bytes_out;
+    self.archive_hash = archive_hash_.finish();
+    self.manifest = stem_ + ".manifest.json";
+    auto const text = serialize(state);
+
+    archive_->publish(self.archive, false);
+    temporary dated(folder_.get(), destination_, "." + options_.name + ".manifest.partial");
+    dated.write(text);
+    dated.publish(self.manifest, false);
+    temporary latest(folder_.get(), destination_, "." + options_.name + ".latest.partial");
+    latest.write(text);
+    latest.publish(latest_of(options_.name), true);
+    report_.file = options_.destination / self.archive;
+    report_.manifest = options_.destination / self.manifest;
+}
+
+void making::tally(plan const& done) {
+    for (auto const& s : done.steps) {
+        if (s.before == not_in_base)
+            ++report_.added;
+        else if (s.what == action::store)
+            ++report_.changed;
+        else if (s.what == action::describe)
+            ++report_.metadata_only;
+        else
+            ++report_.unchanged;
+    }
+}
+
+manifest making::new_state(plan done) const {
+    manifest state;
+    state.name = options_.name;
+    state.root = root_;
+    state.algorithm = options_.hash;
+    state.started_ns = started_ns_;
+    if (report_.made == kind::incremental) {
+        state.chain = base_->state.chain;
+        state.chain.back().manifest_hash = base_->hash;
+        state.deleted = deletions(done.entries, base_->state);
+    }
+    auto& self = state.chain.emplace_back();
+    self.made = report_.made;
+    self.created_ns =
+        std::chrono::duration_cast<std::chrono::nanoseconds>(now_.time_since_epoch()).count();
+    state.entries = std::move(done.entries);
+    state.errors = report_.errors;
+    return state;
+}
+
+} // namespace trawl::backup::detail

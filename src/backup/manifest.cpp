@@ -1,0 +1,343 @@
+#include "backup/manifest.hpp"
+
+#include "backup/hash.hpp"
+#include "json/record.hpp"
+
+#include <boost/json/monotonic_resource.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+
+#include <fmt/format.h>
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <iterator>
+
+namespace trawl::backup::detail {
+
+namespace bj = boost::json;
+
+entry const* manifest::find(std::string_view path) const noexcept {
+    auto const at = std::lower_bound(entries.begin(), entries.end(), path,
+                                     [](entry const& e, std::string_view p) { return e.path < p; });
+    return at != entries.end() && at->path == path ? &*at : nullptr;
+}
+
+namespace {
+
+std::string_view word_of(kind made) { return made == kind::full ? "full" : "incr"; }
+
+void put_text(std::string& to, std::string_view bytes) { to += bj::serialize(json::text(bytes)); }
+
+void put_entry(std::string& to, entry const& e) {
+    to += '[';
+    put_text(to, e.path);
+    fmt::format_to(std::back_inserter(to), ",\"{}\",{},{},{},{},{},{},{},",
+                   static_cast<char>(e.type), e.mode, e.uid, e.gid, e.size, e.mtime_ns, e.ctime_ns,
+                   e.inode);
+    if (e.content)
+        fmt::format_to(std::back_inserter(to), "\"{}\",", hex(e.content));
+    else
+        to += "null,";
+    if (e.archive != no_archive)
+        fmt::format_to(std::back_inserter(to), "{},", e.archive);
+    else
+        to += "null,";
+    to += std::to_string(e.flags);
+
+    bj::object more;
+    if (e.type == file_type::symlink) more["to"] = json::text(e.link);
+    if (e.hard_link) more["link"] = json::text(e.link);
+    if (e.device != 0) more["device"] = e.device;
+    if (!e.attributes.empty()) {
+        bj::array attributes;
+        for (auto const& [name, value] : e.attributes)
+            attributes.push_back(bj::array{json::text(name), json::text(value)});
+        more["attributes"] = std::move(attributes);
+    }
+    if (!more.empty()) to += ',', to += bj::serialize(more);
+    to += "]\n";
+}
+
+std::string end_line(std::uint64_t lines, digest const& sum) {
+    return fmt::format("{{\"end\":true,\"lines\":{},\"sha256\":\"{}\"}}\n", lines, hex(sum));
+}
+
+bj::value hash_or_null(digest const& value) {
+    return value ? bj::value(hex(value)) : bj::value(nullptr);
+}
+
+} // namespace
+
+std::string serialize(manifest const& state) {
+    bj::array chain;
+    for (auto const& link : state.chain)
+        chain.push_back(bj::object{{"kind", word_of(link.made)},
+                                   {"created_ns", link.created_ns},
+                                   {"archive", json::text(link.archive)},
+                                   {"bytes", link.bytes},
+                                   {"sha256", hash_or_null(link.archive_hash)},
+                                   {"manifest", json::text(link.manifest)},
+                                   {"manifest_sha256", hash_or_null(link.manifest_hash)}});
+    bj::object header{{"format", 1},
+                      {"name", json::text(state.name)},
+                      {"kind", word_of(state.self().made)},
+                      {"root", json::text(state.root)},
+                      {"hash", name_of(state.algorithm)},
+                      {"started_ns", state.started_ns},
+                      {"chain", std::move(chain)}};
+
+    std::string text;
+    text.reserve(256 + state.entries.size() * 200);
+    text += bj::serialize(header);
+    text += '\n';
+    for (auto const& e : state.entries) put_entry(text, e);
+    for (auto const& path : state.deleted)
+        text += bj::serialize(bj::object{{"deleted", json::text(path)}}), text += '\n';
+    for (auto const& problem : state.errors) {
+        bj::object line{{"error", json::text(problem.path)},
+                        {"message", json::text(problem.message)}};
+        text += bj::serialize(line), text += '\n';
+    }
+    auto const lines = 1 + state.entries.size() + state.deleted.size() + state.errors.size();
+    return text += end_line(lines, hasher(hash::sha256).of(text));
+}
+
+namespace {
+
+/// Thrown inside this file only: what is wrong with the line at hand.
+struct complaint_of_line {
+    std::string what;
+};
+[[noreturn]] void refuse(std::string what) { throw complaint_of_line{std::move(what)}; }
+
+template <class Number>
+Number number(bj::value const& value, char const* what) {
+    bj::error_code ec;
+    auto const n = value.to_number<Number>(ec);
+    if (ec || value.is_double()) refuse(std::string(what) + " is no whole number in its range");
+    return n;
+}
+
+std::string bytes_of(bj::value const& value, char const* what) {
+    if (auto const* text = value.if_string()) return std::string(text->data(), text->size());
+    auto const* object = value.if_object();
+    auto const* coded = object && object->size() == 1 ? object->if_contains("b64") : nullptr;
+    auto const* text = coded ? coded->if_string() : nullptr;
+    if (!text || text->size() % 4 != 0) refuse(std::string(what) + " is no text");
+    std::string bytes(text->size() / 4 * 3, '\0');
+    auto const n = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
+                                   reinterpret_cast<unsigned char const*>(text->data()),
+                                   static_cast<int>(text->size()));
+    if (n < 0) refuse(std::string(what) + " is no base64");
+    auto const padding = text->ends_with("==") ? 2u : text->ends_with("=") ? 1u : 0u;
+    bytes.resize(static_cast<std::size_t>(n) - padding);
+    return bytes;
+}
+
+bj::value const& member(bj::object const& object, char const* name) {
+    auto const* value = object.if_contains(name);
+    if (!value) refuse(fmt::format("\"{}\" is missing", name));
+    return *value;
+}
+
+digest hash_of(bj::value const& value, std::size_t size, char const* what) {
+    if (value.is_null()) return {};
+    auto const parsed = value.is_string() ? from_hex(value.get_string(), size) : std::nullopt;
+    if (!parsed) refuse(std::string(what) + " is no hash of its kind");
+    return *parsed;
+}
+
+kind kind_of(bj::value const& value) {
+    if (value == "full") return kind::full;
+    if (value == "incr") return kind::incremental;
+    refuse("an unknown kind of backup");
+}
+
+/// A file name in the folder of the backups, never a way out of it.
+std::string file_name(bj::value const& value, char const* what) {
+    auto name = bytes_of(value, what);
+    if (!is_clean(name) || name.find('/') != std::string::npos)
+        refuse(std::string(what) + " is no file name");
+    return name;
+}
+
+chain_link read_link(bj::value const& value) {
+    if (!value.is_object()) refuse("a link of the chain is no object");
+    auto const& object = value.get_object();
+    chain_link link;
+    link.made = kind_of(member(object, "kind"));
+    link.created_ns = number<std::int64_t>(member(object, "created_ns"), "created_ns");
+    link.archive = file_name(member(object, "archive"), "archive");
+    link.bytes = number<std::uint64_t>(member(object, "bytes"), "bytes");
+    link.archive_hash = hash_of(member(object, "sha256"), 32, "sha256");
+    link.manifest = file_name(member(object, "manifest"), "manifest");
+    link.manifest_hash = hash_of(member(object, "manifest_sha256"), 32, "manifest_sha256");
+    return link;
+}
+
+void check_chain(std::vector<chain_link> const& chain) {
+    for (std::size_t i = 0; i < chain.size(); ++i) {
+        if ((chain[i].made == kind::full) != (i == 0))
+            refuse("the chain does not begin with its full");
+        bool const last = i + 1 == chain.size();
+        if (!chain[i].archive_hash || static_cast<bool>(chain[i].manifest_hash) == last)
+            refuse("a link of the chain lacks a hash");
+    }
+}
+
+void read_header(bj::value const& value, manifest& into) {
+    if (!value.is_object()) refuse("the header is no object");
+    auto const& object = value.get_object();
+    if (number<int>(member(object, "format"), "format") != 1) refuse("an unknown format");
+    into.name = file_name(member(object, "name"), "name");
+    into.root = bytes_of(member(object, "root"), "root");
+    auto const& algorithm = member(object, "hash");
+    if (algorithm == "md5")
+        into.algorithm = hash::md5;
+    else if (algorithm != "sha256")
+        refuse("an unknown hash");
+    into.started_ns = number<std::int64_t>(member(object, "started_ns"), "started_ns");
+    auto const& chain = member(object, "chain");
+    if (!chain.is_array() || chain.get_array().empty()) refuse("the chain is empty");
+    for (auto const& link : chain.get_array()) into.chain.push_back(read_link(link));
+    check_chain(into.chain);
+    if (kind_of(member(object, "kind")) != into.self().made) refuse("kind and chain differ");
+}
+
+void read_more(bj::object const& object, entry& into) {
+    for (auto const& [key, value] : object) {
+        if (key == "to" && into.type == file_type::symlink)
+            into.link = bytes_of(value, "to");
+        else if (key == "link" && into.type == file_type::regular)
+            into.link = bytes_of(value, "link"), into.hard_link = true;
+        else if (key == "device")
+            into.device = number<std::uint64_t>(value, "device");
+        else if (key == "attributes" && value.is_array()) {
+            for (auto const& pair : value.get_array()) {
+                if (!pair.is_array() || pair.get_array().size() != 2) refuse("an odd attribute");
+                into.attributes.emplace_back(bytes_of(pair.get_array()[0], "attribute"),
+                                             bytes_of(pair.get_array()[1], "attribute"));
+            }
+        } else
+            refuse("an unknown or misplaced member of an entry");
+    }
+}
+
+entry read_entry(bj::array const& line, manifest const& state) {
+    if (line.size() != 12 && line.size() != 13) refuse("an entry has the wrong number of columns");
+    entry e;
+    e.path = bytes_of(line[0], "path");
+    auto const* type = line[1].if_string();
+    if (!type || type->size() != 1 ||
+        std::string_view("fdlpcbs").find(type->front()) == std::string_view::npos)
+        refuse("an unknown type");
+    e.type = static_cast<file_type>(type->front());
+    e.mode = number<std::uint32_t>(line[2], "mode");
+    e.uid = number<std::uint32_t>(line[3], "uid");
+    e.gid = number<std::uint32_t>(line[4], "gid");
+    e.size = number<std::uint64_t>(line[5], "size");
+    e.mtime_ns = number<std::int64_t>(line[6], "mtime_ns");
+    e.ctime_ns = number<std::int64_t>(line[7], "ctime_ns");
+    e.inode = number<std::uint64_t>(line[8], "inode");
+    e.content = hash_of(line[9], size_of(state.algorithm), "hash");
+    if (!line[10].is_null()) e.archive = number<std::uint32_t>(line[10], "archive");
+    e.flags = number<std::uint32_t>(line[11], "flags");
+    if (line.size() == 13) {
+        if (!line[12].is_object()) refuse("the last column is no object");
+        read_more(line[12].get_object(), e);
+    }
+    return e;
+}
+
+/// What restore relies on: paths stay inside, parents are folders, links lead to content, content
+/// is in the chain.
+void check_entry(entry const& e, manifest const& state) {
+    if (e.mode > 07777) refuse("a mode beyond 07777");
+    if (state.entries.empty()) {
+        if (!e.path.empty() || e.type != file_type::folder) refuse("the root is missing");
+    } else {
+        if (!is_clean(e.path)) refuse("a path that leads elsewhere");
+        if (!(state.entries.back().path < e.path)) refuse("a path out of order");
+        auto const* parent = state.find(parent_of(e.path));
+        if (!parent || parent->type != file_type::folder) refuse("an entry without its folder");
+    }
+    if (e.has_content() != static_cast<bool>(e.content) ||
+        e.has_content() != (e.archive != no_archive))
+        refuse("hash, archive and type do not agree");
+    if (e.archive != no_archive && e.archive >= state.chain.size())
+        refuse("an archive that is not in the chain");
+    if (e.type == file_type::symlink && e.link.empty()) refuse("a symbolic link to nothing");
+    if (e.hard_link) {
+        auto const* leader = state.find(e.link);
+        if (!leader || !leader->has_content()) refuse("a hard link without its file");
+    }
+}
+
+void read_line(bj::value const& value, manifest& into) {
+    if (auto const* line = value.if_array()) {
+        if (!into.deleted.empty() || !into.errors.empty()) refuse("an entry out of order");
+        auto e = read_entry(*line, into);
+        check_entry(e, into);
+        into.entries.push_back(std::move(e));
+        return;
+    }
+    auto const* object = value.if_object();
+    if (!object) refuse("neither an entry nor a note");
+    if (auto const* path = object->if_contains("deleted"))
+        return into.deleted.push_back(bytes_of(*path, "deleted"));
+    into.errors.push_back({bytes_of(member(*object, "error"), "error"),
+                           bytes_of(member(*object, "message"), "message")});
+}
+
+bj::value parse_line(std::string_view line, bj::storage_ptr memory) {
+    bj::error_code ec;
+    auto value = bj::parse(line, ec, std::move(memory));
+    if (ec) refuse("no JSON: " + ec.message());
+    return value;
+}
+
+} // namespace
+
+std::optional<manifest> parse_header(std::string_view first_line, std::string& complaint) try {
+    manifest state;
+    read_header(parse_line(first_line, {}), state);
+    return state;
+} catch (complaint_of_line const& reason) {
+    complaint = "line 1: " + reason.what;
+    return std::nullopt;
+}
+
+std::optional<manifest> parse_manifest(std::string_view bytes, std::string& complaint) {
+    manifest state;
+    std::size_t lines = 0;
+    unsigned char scratch[8192];
+    try {
+        for (std::size_t begin = 0;;) {
+            auto const stop = bytes.find('\n', begin);
+            if (stop == std::string_view::npos) refuse("the file ends too early");
+            auto const line = bytes.substr(begin, stop - begin);
+            if (line.starts_with("{\"end\"")) {
+                auto const sum = hasher(hash::sha256).of(bytes.substr(0, begin));
+                if (bytes.substr(begin) != end_line(lines, sum))
+                    refuse("the checksum or the number of lines does not agree");
+                break;
+            }
+            bj::monotonic_resource memory(scratch, sizeof scratch);
+            auto const value = parse_line(line, &memory);
+            if (lines == 0)
+                read_header(value, state);
+            else
+                read_line(value, state);
+            ++lines;
+            begin = stop + 1;
+        }
+        if (state.entries.empty()) refuse("no entries");
+    } catch (complaint_of_line const& reason) {
+        complaint = fmt::format("line {}: {}", lines + 1, reason.what);
+        return std::nullopt;
+    }
+    return state;
+}
+
+} // namespace trawl::backup::detail
