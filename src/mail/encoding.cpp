@@ -252,8 +252,8 @@ void header_line::glue(std::string_view token) {
 }
 
 void header_line::encoded_words(std::string_view text) {
-    auto const q_size = q_encoded(text).size();
-    bool const as_q = q_size <= (text.size() + 2) / 3 * 4;
+    // Q stays legible for the Latin scripts; B is a third shorter for the others.
+    bool const as_q = q_encoded(text).size() <= 2 * text.size();
     auto const cost = [&](std::size_t bytes, std::string_view more) {
         return as_q ? bytes + q_encoded(more).size() : (bytes + more.size() + 2) / 3 * 4;
     };

@@ -99,7 +99,7 @@ TEST_CASE("header text has the forms of RFC 2047", "[mail]") {
     CHECK(subject("") == "Subject:\r\n");
     CHECK(subject("Zo\xc3\xab") == "Subject: =?utf-8?q?Zo=C3=AB?=\r\n");
     CHECK(subject("Hello Zo\xc3\xab and all") == "Subject: Hello =?utf-8?q?Zo=C3=AB?= and all\r\n");
-    CHECK(subject("\xc3\xa9 x \xc3\xa9") == "Subject: =?utf-8?q?=C3=A9_x_=C3=A9?=\r\n");
+    CHECK(subject("\xc3\xa9 and \xc3\xa9") == "Subject: =?utf-8?q?=C3=A9_and_=C3=A9?=\r\n");
     CHECK(subject("\xe7\xae\xa1\xe7\x90\x86") == "Subject: =?utf-8?b?566h55CG?=\r\n");
     CHECK(subject("=?utf-8?q?x?=") == "Subject: =?utf-8?q?=3D=3Futf-8=3Fq=3Fx=3F=3D?=\r\n");
     CHECK(subject(" lead") == "Subject: =?utf-8?q?_lead?=\r\n");

@@ -45,6 +45,7 @@ void write_file(std::filesystem::path const& path, std::string_view bytes) {
 constexpr char judge[] = R"PY(
 import sys, os, re
 from email import policy, message_from_bytes
+from email.header import decode_header, make_header
 def read(path):
     with open(path, 'rb') as f: return f.read()
 def fail(case, *what):
@@ -68,6 +69,10 @@ for case in sorted(os.listdir(sys.argv[1])):
         if any(c > 126 or c < 32 and c != 9 for c in line): fail(case, 'header byte', line)
     if str(msg['Subject']) != text('subject'): fail(case, 'subject', repr(str(msg['Subject'])), repr(text('subject')))
     name = msg['To'].addresses[0].display_name
+    # Python before 3.13 leaves a blank between the encoded-words of a display name (gh-92081); its older
+    # decoder does not.
+    old = message_from_bytes(raw, policy=policy.compat32)['To']
+    if '=?' in old: name = str(make_header(decode_header(old))).removesuffix(' <a@example.org>')
     if name != text('name'): fail(case, 'name', repr(name), repr(text('name')))
     if msg['To'].addresses[0].addr_spec != 'a@example.org': fail(case, 'address')
     if not msg['Date'].datetime or not msg['Message-ID']: fail(case, 'date, id')
@@ -77,7 +82,8 @@ for case in sorted(os.listdir(sys.argv[1])):
     if os.path.exists(at + '/html'):
         body = msg.get_body(('html',)).get_payload(decode=True)
         if lines(body) != lines(read(at + '/html')): fail(case, 'html', body)
-        if not list(msg.walk())[1 if not os.path.exists(at + '/file') else 1].get_content_type().startswith(('multipart/alternative', 'text/plain')): fail(case, 'shape')
+        shape = [part.get_content_type() for part in msg.walk()][os.path.exists(at + '/file'):]
+        if shape[:3] != ['multipart/alternative', 'text/plain', 'text/html']: fail(case, 'shape', shape)
     files = list(msg.iter_attachments())
     if len(files) != os.path.exists(at + '/file'): fail(case, 'attachments', len(files))
     for file in files:
