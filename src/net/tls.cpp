@@ -27,25 +27,34 @@ struct stream::layer {
         made.set_verify_mode(options.verify ? ssl::verify_peer : ssl::verify_none);
         if (!options.verify) return made;
         std::error_code failure;
-        if (options.ca_file.empty()) made.set_default_verify_paths(failure);
-        else made.load_verify_file(options.ca_file, failure);
-        if (failure) throw error(failure, "certificates " + (options.ca_file.empty() ? "of the system" : options.ca_file));
+        if (options.ca_file.empty())
+            made.set_default_verify_paths(failure);
+        else
+            made.load_verify_file(options.ca_file, failure);
+        if (failure)
+            throw error(failure, "certificates " +
+                                     (options.ca_file.empty() ? "of the system" : options.ca_file));
         return made;
     }
 
-    /// RFC 6125: the name in the certificate, by OpenSSL's own check; SNI has names only (RFC 6066 §3).
+    /// RFC 6125: the name in the certificate, by OpenSSL's own check; SNI has names only (RFC 6066
+    /// §3).
     void expect(tls_options const& options) {
         auto* const handle = wire.native_handle();
         auto* const wanted = SSL_get0_param(handle);
         std::error_code not_an_address;
         (void)asio::ip::make_address(options.host, not_an_address);
-        if (not_an_address && !options.host.empty()) SSL_set_tlsext_host_name(handle, options.host.c_str());
+        if (not_an_address && !options.host.empty())
+            SSL_set_tlsext_host_name(handle, options.host.c_str());
         if (!options.verify) return;
         X509_VERIFY_PARAM_set_hostflags(wanted, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-        int const taken = not_an_address ? X509_VERIFY_PARAM_set1_host(wanted, options.host.data(), options.host.size())
-                                         : X509_VERIFY_PARAM_set1_ip_asc(wanted, options.host.c_str());
+        int const taken =
+            not_an_address
+                ? X509_VERIFY_PARAM_set1_host(wanted, options.host.data(), options.host.size())
+                : X509_VERIFY_PARAM_set1_ip_asc(wanted, options.host.c_str());
         if (!taken || options.host.empty())
-            throw error(std::make_error_code(std::errc::invalid_argument), "TLS", "no host name for the certificate");
+            throw error(std::make_error_code(std::errc::invalid_argument), "TLS",
+                        "no host name for the certificate");
     }
 
     ssl::context context;
@@ -57,15 +66,19 @@ stream::~stream() = default;
 
 awaitable<std::size_t> stream::read_some(asio::mutable_buffer into) {
     std::size_t size = 0;
-    if (tls_) size = co_await tls_->wire.async_read_some(into, asio::use_awaitable);
-    else size = co_await socket_.async_read_some(into, asio::use_awaitable);
+    if (tls_)
+        size = co_await tls_->wire.async_read_some(into, asio::use_awaitable);
+    else
+        size = co_await socket_.async_read_some(into, asio::use_awaitable);
     co_return size;
 }
 
 awaitable<> stream::write(std::string_view bytes) {
     auto const all = asio::buffer(bytes.data(), bytes.size());
-    if (tls_) co_await asio::async_write(tls_->wire, all, asio::use_awaitable);
-    else co_await asio::async_write(socket_, all, asio::use_awaitable);
+    if (tls_)
+        co_await asio::async_write(tls_->wire, all, asio::use_awaitable);
+    else
+        co_await asio::async_write(socket_, all, asio::use_awaitable);
 }
 
 awaitable<> stream::start_tls(tls_options options) {

@@ -14,14 +14,14 @@ namespace trawl::net {
 
 /// Whom a TLS client believes.
 struct tls_options {
-    std::string host;    ///< a name (also sent as SNI) or an address; the certificate must be its own
+    std::string host; ///< a name (also sent as SNI) or an address; the certificate must be its own
     std::string ca_file; ///< PEM; empty: the system's authorities
     bool verify = true;
 };
 
-/// A TCP connection that may become a TLS one. One read and one write at a time, which may overlap. Stays where it
-/// was made (asio::ssl::stream does not survive a move in Asio 1.22); cancelling an operation on a TLS stream
-/// leaves it fit for closing only.
+/// A TCP connection that may become a TLS one. One read and one write at a time, which may overlap.
+/// Stays where it was made (asio::ssl::stream does not survive a move in Asio 1.22); cancelling an
+/// operation on a TLS stream leaves it fit for closing only.
 class stream {
 public:
     explicit stream(asio::ip::tcp::socket socket);
@@ -34,9 +34,9 @@ public:
     /// Writes all of `bytes`, which outlive the call.
     awaitable<> write(std::string_view bytes);
 
-    /// The handshake of a client: TLS 1.2 or newer, SNI, and unless told otherwise a certificate that leads to a
-    /// known authority and names the host. Reads the authorities from disk. Throws error: a certificate that was
-    /// refused has its reason in said().
+    /// The handshake of a client: TLS 1.2 or newer, SNI, and unless told otherwise a certificate
+    /// that leads to a known authority and names the host. Reads the authorities from disk. Throws
+    /// error: a certificate that was refused has its reason in said().
     awaitable<> start_tls(tls_options options);
     bool encrypted() const noexcept { return tls_ != nullptr; }
 
