@@ -116,7 +116,7 @@ std::optional<reply> reply_parser::next() {
         for (std::size_t i = 0; i < r.lines.size(); ++i) {
             std::string_view text = r.lines[i];
             if (auto const length = enhanced_length(text, r.family())) {
-                if (i == 0) r.enhanced = text.substr(0, length);
+                if (r.enhanced.empty()) r.enhanced = text.substr(0, length);
                 text.remove_prefix(std::min(length + 1, text.size()));
             }
             if (!r.text.empty() && !text.empty()) r.text += ' ';

@@ -1,0 +1,644 @@
+#include "mail/smtp_dialogue.hpp"
+#include "test.hpp"
+
+#include <algorithm>
+#include <random>
+
+using namespace std::string_literals;
+using namespace std::string_view_literals;
+using namespace trawl::smtp::detail;
+using trawl::mime::envelope;
+using trawl::smtp::errc;
+using trawl::smtp::recipient;
+using trawl::smtp::status;
+
+namespace {
+
+std::string fault_of(std::string_view bytes) {
+    reply_parser parser;
+    parser.feed(bytes);
+    while (parser.next()) {
+    }
+    return std::string(parser.fault());
+}
+
+std::string stuffed(std::vector<std::string> const& chunks) {
+    dot_stuffer stuffer;
+    std::string out;
+    for (auto const& chunk : chunks) stuffer.write(chunk, out);
+    stuffer.finish(out);
+    return out;
+}
+
+dialogue::settings plain_settings() {
+    dialogue::settings how;
+    how.helo = "client.example";
+    how.tls = trawl::smtp::tls::none;
+    return how;
+}
+
+std::string all_output(dialogue& talk) {
+    std::string said;
+    while (true) {
+        auto const chunk = talk.take(1000);
+        if (chunk.empty()) return said;
+        said += chunk;
+    }
+}
+
+constexpr auto pipelining =
+    "250-mx.example\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 1000000\r\n"sv;
+constexpr auto simple = "250 mx.example\r\n"sv;
+
+/// A dialogue in phase ready.
+std::unique_ptr<dialogue> ready(std::string_view ehlo = pipelining,
+                                dialogue::settings how = plain_settings()) {
+    auto talk = std::make_unique<dialogue>(std::move(how));
+    CHECK(all_output(*talk).empty());
+    talk->receive("220 mx.example ESMTP\r\n");
+    CHECK(all_output(*talk) == "EHLO client.example\r\n");
+    talk->receive(ehlo);
+    CHECK(talk->at() == phase::ready);
+    return talk;
+}
+
+envelope to(std::vector<std::string> recipients) { return {"a@b.example", std::move(recipients)}; }
+
+/// "x@c: refused 550 5.1.1 no such user; ..."
+std::string summary(dialogue& talk) {
+    auto const answers = talk.take_answers();
+    if (!answers) return "none";
+    std::string out;
+    for (auto const& r : *answers) {
+        if (!out.empty()) out += "; ";
+        out += r.address + ": " + std::string(to_string(r.status)) + ' ' + std::to_string(r.code);
+        if (!r.enhanced.empty()) out += ' ' + r.enhanced;
+        if (!r.text.empty()) out += ' ' + r.text;
+    }
+    return out;
+}
+
+} // namespace
+
+TEST_CASE("replies are read with code, enhanced code and text", "[mail]") {
+    reply_parser parser;
+    parser.feed("250-2.1.0 first\r\n250-2.1.0 second\r\n250 2.1.0 third\r\n220\r\n354 go on\n550 "
+                "5.1.1\r\n250 4.1.1 odd\r\n");
+    auto r = parser.next();
+    REQUIRE(r);
+    CHECK(r->code == 250);
+    CHECK(r->enhanced == "2.1.0");
+    CHECK(r->text == "first second third");
+    CHECK(r->lines.size() == 3);
+    CHECK(r->words() == "250 2.1.0 first second third");
+    CHECK(parser.next()->text.empty());
+    CHECK(parser.next()->text == "go on");
+    r = parser.next();
+    CHECK(r->enhanced == "5.1.1");
+    CHECK(r->text.empty());
+    CHECK(parser.next()->enhanced.empty());
+    CHECK_FALSE(parser.next());
+    CHECK(parser.empty());
+    CHECK(parser.fault().empty());
+}
+
+TEST_CASE("replies cut at any two places are the same replies", "[mail]") {
+    auto const stream =
+        "220 mx\r\n250-mx.example\r\n250-SIZE\r\n250 2.0.0 ok \xc3\xa9\r\n354\r\n550-5.1.1 a\r\n550 5.1.1 b\r\n"s;
+    for (std::size_t a = 0; a <= stream.size(); ++a)
+        for (std::size_t b = a; b <= stream.size(); ++b) {
+            reply_parser parser;
+            std::string seen;
+            for (auto piece : {stream.substr(0, a), stream.substr(a, b - a), stream.substr(b)}) {
+                parser.feed(piece);
+                while (auto r = parser.next()) seen += r->words() + '|';
+            }
+            REQUIRE(seen == "220 mx|250 2.0.0 mx.example SIZE ok \xc3\xa9|354|550 5.1.1 a b|");
+            REQUIRE(parser.empty());
+        }
+}
+
+TEST_CASE("every code from 200 to 599 is one, no other is", "[mail]") {
+    for (int code = 0; code < 1000; ++code) {
+        auto const digits = std::to_string(1000 + code).substr(1);
+        CHECK(fault_of(digits + " x\r\n").empty() == (code >= 200 && code < 600));
+    }
+}
+
+TEST_CASE("what no server may send is refused", "[mail]") {
+    CHECK(fault_of("250-a\r\n550 b\r\n") == "code 550 in a reply that began with 250");
+    CHECK(fault_of("250 a\0b\r\n"s) == "a NUL");
+    CHECK(fault_of("250 a\0"s) == "a NUL");
+    CHECK(fault_of("hello\r\n") == "no reply code in \"hello\"");
+    CHECK_FALSE(fault_of("\r\n").empty());
+    CHECK_FALSE(fault_of("25\r\n").empty());
+    CHECK_FALSE(fault_of("2500 x\r\n").empty());
+    CHECK_FALSE(fault_of("250+x\r\n").empty());
+    CHECK_FALSE(fault_of(" 250 x\r\n").empty());
+    CHECK_FALSE(fault_of("HTTP/1.1 400 Bad Request\r\n").empty());
+    CHECK(fault_of("250 " + std::string(2040, 'x') + "\r\n").empty());
+    CHECK(fault_of("250 " + std::string(2048, 'x')) == "a line longer than 2048 bytes");
+    std::string many, big;
+    for (int i = 0; i < 129; ++i) many += "250-x\r\n";
+    CHECK(fault_of(many) == "a reply of more than 128 lines");
+    for (int i = 0; i < 64; ++i) big += "250-" + std::string(1200, 'x') + "\r\n";
+    CHECK(fault_of(big) == "a reply longer than 65536 bytes");
+}
+
+TEST_CASE("an endless reply costs no more memory than its limits", "[mail]") {
+    reply_parser line, lines;
+    std::string const block(4096, '2');
+    for (int i = 0; i < 100; ++i) {
+        line.feed(block);
+        CHECK_FALSE(line.next());
+        CHECK_FALSE(line.fault().empty());
+    }
+    for (int i = 0; i < 1000 && lines.fault().empty(); ++i) {
+        lines.feed("250-x\r\n");
+        CHECK_FALSE(lines.next());
+    }
+    CHECK_FALSE(lines.fault().empty());
+}
+
+TEST_CASE("every byte of a reply flipped gives a reply or a clean fault", "[mail]") {
+    auto const good = "250-2.1.0 first\r\n250 2.1.0 second\r\n"s;
+    for (std::size_t at = 0; at < good.size(); ++at)
+        for (int bits = 1; bits < 256; ++bits) {
+            auto bytes = good;
+            bytes[at] = static_cast<char>(bytes[at] ^ bits);
+            reply_parser parser;
+            parser.feed(bytes);
+            while (auto const r = parser.next()) {
+                CHECK((r->code >= 200 && r->code < 600));
+                CHECK(r->text.find('\0') == std::string::npos);
+            }
+        }
+}
+
+TEST_CASE("the extensions of EHLO are read in any case", "[mail]") {
+    reply_parser parser;
+    parser.feed("250-x\r\n250-pipelining\r\n250-Size "
+                "35882577\r\n250-8bitmime\r\n250-STARTTLS\r\n250-AUTH PLAIN LOGIN CRAM-MD5\r\n"
+                "250 AUTH=LOGIN\r\n250-x\r\n250-SIZE\r\n250-SIZE x\r\n250-SIZE "
+                "99999999999999999999\r\n250-PIPELININGS\r\n250 AUTHX PLAIN\r\n");
+    auto const can = capabilities::of(*parser.next());
+    CHECK((can.pipelining && can.eight_bit && can.starttls && can.auth_plain && can.auth_login));
+    CHECK(can.size == 35882577);
+    auto const nothing = capabilities::of(*parser.next());
+    CHECK_FALSE((nothing.pipelining || nothing.auth_plain || nothing.size));
+}
+
+TEST_CASE("dots are stuffed and every line end becomes CRLF", "[mail]") {
+    CHECK(stuffed({""}) == ".\r\n");
+    CHECK(stuffed({"a"}) == "a\r\n.\r\n");
+    CHECK(stuffed({"a\r\n"}) == "a\r\n.\r\n");
+    CHECK(stuffed({".\n..\n.a\na."}) == "..\r\n...\r\n..a\r\na.\r\n.\r\n");
+    // The five ways to smuggle a message past a lenient server.
+    for (auto body : {"a\n.\nb", "a\r.\rb", "a\n.\r\nb", "a\r\n.\nb", "a\r\n.\r\nb"})
+        CHECK(stuffed({body}) == "a\r\n..\r\nb\r\n.\r\n");
+    CHECK(stuffed({"a\r\r\n.b"}) == "a\r\n\r\n..b\r\n.\r\n");
+}
+
+TEST_CASE("a message cut at any two places is stuffed the same", "[mail]") {
+    auto const body = ".a\r\n.\n\r.\r\r\n..b\n\n.c\r\n.\r\n"s;
+    auto const whole = stuffed({body});
+    for (std::size_t a = 0; a <= body.size(); ++a)
+        for (std::size_t b = a; b <= body.size(); ++b)
+            REQUIRE(stuffed({body.substr(0, a), body.substr(a, b - a), body.substr(b)}) == whole);
+}
+
+TEST_CASE("no stuffed message holds a bare line end or an early final dot", "[mail]") {
+    std::mt19937 random(3);
+    for (int round = 0; round < 20000; ++round) {
+        std::string body;
+        for (auto n = random() % 12; n > 0; --n) body += "\r\n.a"[random() % 4];
+        auto const out = stuffed({body});
+        REQUIRE(out.ends_with(".\r\n"));
+        auto const content = out.substr(0, out.size() - 3);
+        REQUIRE((content.empty() || content.ends_with("\r\n")));
+        REQUIRE(("\r\n" + content).find("\r\n.\r\n") == std::string::npos);
+        for (std::size_t i = 0; i < out.size(); ++i) {
+            if (out[i] == '\r') REQUIRE((i + 1 < out.size() && out[i + 1] == '\n'));
+            if (out[i] == '\n') REQUIRE((i > 0 && out[i - 1] == '\r'));
+        }
+    }
+}
+
+TEST_CASE("with PIPELINING the envelope is one group and the message another", "[mail]") {
+    auto talk = ready();
+    talk->begin(to({"x@c", "y@c"}), "gr\xc3\xbc\xc3\x9f\n.\n", true);
+    CHECK(all_output(*talk) == "MAIL FROM:<a@b.example> SIZE=9 BODY=8BITMIME\r\nRCPT "
+                               "TO:<x@c>\r\nRCPT TO:<y@c>\r\nDATA\r\n");
+    talk->receive("250 2.1.0 ok\r\n250 2.1.5 ok\r\n550 5.1.1 no such user\r\n");
+    CHECK(all_output(*talk).empty());
+    CHECK(talk->at() == phase::data);
+    talk->receive("354 go\r\n");
+    CHECK(talk->at() == phase::content);
+    CHECK(all_output(*talk) == "gr\xc3\xbc\xc3\x9f\r\n..\r\n.\r\n");
+    CHECK(talk->at() == phase::dot);
+    talk->receive("250 2.0.0 queued as 1\r\n");
+    CHECK(talk->at() == phase::ready);
+    CHECK(summary(*talk) ==
+          "x@c: accepted 250 2.0.0 queued as 1; y@c: refused 550 5.1.1 no such user");
+    CHECK(summary(*talk) == "none");
+    talk->begin(to({"z@c"}), "next", false);
+    CHECK(all_output(*talk) == "MAIL FROM:<a@b.example> SIZE=4\r\nRCPT TO:<z@c>\r\nDATA\r\n");
+    CHECK(talk->steps() == 7);
+}
+
+TEST_CASE("without PIPELINING each command waits for its reply", "[mail]") {
+    auto talk = ready(simple);
+    talk->begin(to({"x@c", "y@c"}), "m", false);
+    CHECK(all_output(*talk) == "MAIL FROM:<a@b.example>\r\n");
+    talk->receive("250 ok\r\n");
+    CHECK(all_output(*talk) == "RCPT TO:<x@c>\r\n");
+    talk->receive("450 later\r\n");
+    CHECK(all_output(*talk) == "RCPT TO:<y@c>\r\n");
+    talk->receive("251 forwarded\r\n");
+    CHECK(all_output(*talk) == "DATA\r\n");
+    talk->receive("354 go\r\n");
+    CHECK(all_output(*talk) == "m\r\n.\r\n");
+    talk->receive("250 ok\r\n");
+    CHECK(summary(*talk) == "x@c: deferred 450 later; y@c: accepted 250 ok");
+}
+
+TEST_CASE("without PIPELINING no DATA follows when nobody would receive it", "[mail]") {
+    auto talk = ready(simple);
+    talk->begin(to({"x@c"}), "m", false);
+    CHECK(all_output(*talk) == "MAIL FROM:<a@b.example>\r\n");
+    talk->receive("250 ok\r\n");
+    CHECK(all_output(*talk) == "RCPT TO:<x@c>\r\n");
+    talk->receive("550 no\r\n");
+    CHECK(talk->at() == phase::ready);
+    CHECK(summary(*talk) == "x@c: refused 550 no");
+    talk->begin(to({"y@c"}), "m", false);
+    CHECK(all_output(*talk) == "RSET\r\n");
+    talk->receive("250 ok\r\n");
+    CHECK(all_output(*talk) == "MAIL FROM:<a@b.example>\r\n");
+}
+
+TEST_CASE("354 with every recipient refused is answered by a lone dot", "[mail]") {
+    auto talk = ready();
+    talk->begin(to({"x@c", "y@c"}), "never to be sent", false);
+    (void)all_output(*talk);
+    talk->receive("250 ok\r\n550 no\r\n451 later\r\n354 go\r\n");
+    CHECK(all_output(*talk) == ".\r\n");
+    CHECK_FALSE(talk->settled());
+    talk->receive("554 no valid recipients\r\n");
+    CHECK(talk->at() == phase::ready);
+    CHECK(summary(*talk) == "x@c: refused 550 no; y@c: deferred 451 later");
+    talk->begin(to({"z@c"}), "m", false);
+    CHECK(all_output(*talk).starts_with("RSET\r\nMAIL FROM:"));
+}
+
+TEST_CASE("a refused MAIL is the answer for everybody", "[mail]") {
+    auto talk = ready();
+    talk->begin(to({"x@c", "y@c"}), "m", false);
+    (void)all_output(*talk);
+    talk->receive("552 5.3.4 too big\r\n503 need MAIL\r\n503 need MAIL\r\n503 need RCPT\r\n");
+    CHECK(summary(*talk) == "x@c: refused 552 5.3.4 too big; y@c: refused 552 5.3.4 too big");
+    CHECK(talk->at() == phase::ready);
+    auto slow = ready(simple);
+    slow->begin(to({"x@c"}), "m", false);
+    (void)all_output(*slow);
+    slow->receive("451 not now\r\n");
+    CHECK(all_output(*slow).empty());
+    CHECK(summary(*slow) == "x@c: deferred 451 not now");
+}
+
+TEST_CASE("a refused DATA or message is the answer for those who were accepted", "[mail]") {
+    for (auto [replies, wanted] :
+         {std::pair{"250 ok\r\n250 ok\r\n550 no\r\n451 4.3.0 disk\r\n",
+                    "x@c: deferred 451 4.3.0 disk; y@c: refused 550 no"},
+          std::pair{"250 ok\r\n250 ok\r\n550 no\r\n354 go\r\n554 5.7.1 spam\r\n",
+                    "x@c: refused 554 5.7.1 spam; y@c: refused 550 no"},
+          std::pair{"250 ok\r\n250 ok\r\n550 no\r\n354 go\r\n452 full\r\n",
+                    "x@c: deferred 452 full; y@c: refused 550 no"},
+          std::pair{"250 ok\r\n250 ok\r\n550 no\r\n354 go\r\n354 go\r\n",
+                    "x@c: unknown 354 go; y@c: refused 550 no"}}) {
+        auto talk = ready();
+        talk->begin(to({"x@c", "y@c"}), "m", false);
+        (void)all_output(*talk);
+        std::string_view rest = replies;
+        auto const last = rest.rfind('\n', rest.size() - 2) + 1;
+        talk->receive(rest.substr(0, last));
+        (void)all_output(*talk);
+        talk->receive(rest.substr(last));
+        CHECK(summary(*talk) == wanted);
+    }
+}
+
+TEST_CASE("421 in a group ends it, and who has no answer is deferred", "[mail]") {
+    auto const group =
+        std::vector<std::string>{"250 ok\r\n", "550 no\r\n", "250 ok\r\n", "354 go\r\n"};
+    for (std::size_t at = 0; at <= group.size(); ++at) {
+        auto talk = ready();
+        talk->begin(to({"x@c", "y@c"}), "m", false);
+        (void)all_output(*talk);
+        for (std::size_t i = 0; i < at; ++i) talk->receive(group[i]);
+        if (at == group.size()) (void)all_output(*talk);
+        talk->receive("421 4.3.2 going down\r\n250 ok\r\n");
+        CHECK(talk->at() == phase::closed);
+        CHECK(talk->stale() == (at == 0));
+        CHECK(summary(*talk) ==
+              (at < 2 ? "x@c: deferred 421 4.3.2 going down; y@c: deferred 421 4.3.2 going down"
+                      : "x@c: refused 550 no; y@c: deferred 421 4.3.2 going down"));
+    }
+}
+
+TEST_CASE("a connection lost behind the final dot leaves the outcome unknown", "[mail]") {
+    auto talk = ready();
+    talk->begin(to({"x@c", "y@c"}), "m", false);
+    (void)all_output(*talk);
+    talk->receive("250 ok\r\n250 ok\r\n550 no\r\n354 go\r\n");
+    (void)all_output(*talk);
+    CHECK(talk->at() == phase::dot);
+    talk->lost(errc::closed);
+    CHECK(talk->at() == phase::closed);
+    CHECK(summary(*talk) == "x@c: unknown 0 no reply to the message: the server closed the "
+                            "connection; y@c: refused 550 no");
+    CHECK_FALSE(talk->failure().code);
+}
+
+TEST_CASE("nonsense behind the final dot leaves the outcome unknown too", "[mail]") {
+    auto talk = ready();
+    talk->begin(to({"x@c"}), "m", false);
+    (void)all_output(*talk);
+    talk->receive("250 ok\r\n250 ok\r\n354 go\r\n");
+    (void)all_output(*talk);
+    talk->receive("250-ok\r\n550 ok\r\n");
+    CHECK(summary(*talk).starts_with(
+        "x@c: unknown 0 no reply to the message: not an SMTP reply (code 550"));
+}
+
+TEST_CASE("a connection lost before the last of the message is an error", "[mail]") {
+    auto talk = ready();
+    talk->begin(to({"x@c"}), std::string(5000, 'x'), false);
+    (void)talk->take(0);
+    talk->receive("250 ok\r\n250 ok\r\n354 go\r\n");
+    CHECK(talk->take(1000).size() == 1000);
+    talk->lost(std::make_error_code(std::errc::connection_reset));
+    CHECK(talk->failure().code == std::errc::connection_reset);
+    CHECK(talk->failure().where == phase::content);
+    CHECK_FALSE(talk->take_answers());
+}
+
+TEST_CASE("an answer before the message has ended stops it", "[mail]") {
+    auto talk = ready();
+    talk->begin(to({"x@c"}), std::string(5000, 'x'), false);
+    (void)talk->take(0);
+    talk->receive("250 ok\r\n250 ok\r\n354 go\r\n");
+    CHECK(talk->take(1000).size() == 1000);
+    talk->receive("552 5.2.3 too big\r\n");
+    CHECK(talk->at() == phase::closed);
+    CHECK(talk->take(1000).empty());
+    CHECK(summary(*talk) == "x@c: refused 552 5.2.3 too big");
+
+    auto liar = ready();
+    liar->begin(to({"x@c"}), "m", false);
+    (void)liar->take(0);
+    liar->receive("250 ok\r\n250 ok\r\n354 go\r\n250 already\r\n");
+    CHECK(liar->failure().code == errc::out_of_step);
+}
+
+TEST_CASE("replies that no command asked for break the dialogue", "[mail]") {
+    auto talk = ready();
+    talk->begin(to({"x@c"}), "m", false);
+    (void)all_output(*talk);
+    talk->receive("250 ok\r\n250 extra\r\n250 ok\r\n354 go\r\n");
+    CHECK(talk->failure().code == errc::out_of_step);
+    CHECK(talk->failure().said == "250 ok");
+    CHECK_FALSE(talk->take_answers());
+    auto idle = ready();
+    idle->receive("250 hello?\r\n");
+    CHECK(idle->at() == phase::closed);
+    CHECK(idle->failure().code == errc::out_of_step);
+}
+
+TEST_CASE("more recipients than the window go out in several groups", "[mail]") {
+    auto talk = ready();
+    std::vector<std::string> many;
+    for (int i = 0; i < 250; ++i) many.push_back("r" + std::to_string(i) + "@c");
+    talk->begin(to(many), "m", false);
+    std::vector<std::size_t> groups;
+    while (talk->at() == phase::envelope || talk->at() == phase::data) {
+        auto const group = all_output(*talk);
+        auto const size = static_cast<std::size_t>(std::count(group.begin(), group.end(), '\n'));
+        groups.push_back(size);
+        for (std::size_t i = 0; i < size; ++i)
+            talk->receive(group.ends_with("DATA\r\n") && i + 1 == size ? "354 go\r\n"
+                                                                       : "250 ok\r\n");
+    }
+    CHECK(groups == std::vector<std::size_t>{100, 100, 52});
+    (void)all_output(*talk);
+    talk->receive("250 ok\r\n");
+    CHECK(talk->take_answers()->size() == 250);
+}
+
+TEST_CASE("a message above the server's SIZE is not sent", "[mail]") {
+    auto talk = ready("250-x\r\n250 SIZE 10\r\n");
+    talk->begin(to({"x@c"}), "eleven byte", false);
+    CHECK(talk->at() == phase::ready);
+    CHECK(all_output(*talk).empty());
+    CHECK(summary(*talk) ==
+          "x@c: refused 0 5.3.4 not sent: the message has 11 bytes and the server takes 10");
+    talk->begin(to({"x@c"}), "ten bytes!", false);
+    CHECK(all_output(*talk) == "MAIL FROM:<a@b.example> SIZE=10\r\n");
+}
+
+TEST_CASE("a server without EHLO is spoken to with HELO", "[mail]") {
+    dialogue talk(plain_settings());
+    talk.receive("220 old\r\n");
+    CHECK(all_output(talk) == "EHLO client.example\r\n");
+    talk.receive("502 what?\r\n");
+    CHECK(all_output(talk) == "HELO client.example\r\n");
+    talk.receive("250-old\r\n250 PIPELINING\r\n");
+    CHECK(talk.at() == phase::ready);
+    CHECK_FALSE(talk.can().pipelining);
+}
+
+TEST_CASE("a greeting or hello that is refused is an error with the server's words", "[mail]") {
+    for (auto [greeting, may_quit] :
+         {std::pair{"554 5.7.1 go away\r\n", true}, std::pair{"421 busy\r\n", false},
+          std::pair{"354 x\r\n", true}}) {
+        dialogue talk(plain_settings());
+        talk.receive(greeting);
+        CHECK(talk.failure().code == errc::service_refused);
+        CHECK(talk.failure().where == phase::banner);
+        CHECK(talk.failure().said + "\r\n" == greeting);
+        CHECK(talk.failure().may_quit == may_quit);
+    }
+    dialogue talk(plain_settings());
+    talk.receive("220 x\r\n550 no\r\n550 no\r\n");
+    CHECK(talk.failure().where == phase::hello);
+    dialogue garbage(plain_settings());
+    garbage.receive("SSH-2.0-OpenSSH_9.2\r\n");
+    CHECK(garbage.failure().code == errc::bad_reply);
+}
+
+TEST_CASE("STARTTLS forgets what was said before", "[mail]") {
+    auto how = plain_settings();
+    how.tls = trawl::smtp::tls::required;
+    dialogue talk(how);
+    talk.receive("220 x\r\n250-x\r\n250-PIPELINING\r\n250 STARTTLS\r\n");
+    CHECK(all_output(talk) == "EHLO client.example\r\nSTARTTLS\r\n");
+    talk.receive("220 go\r\n");
+    CHECK(talk.at() == phase::handshake);
+    talk.secured(true);
+    CHECK_FALSE(talk.can().pipelining);
+    CHECK(all_output(talk) == "EHLO client.example\r\n");
+    talk.receive("250 x\r\n");
+    CHECK(talk.at() == phase::ready);
+    CHECK_FALSE(talk.can().pipelining);
+}
+
+TEST_CASE("bytes behind the reply to STARTTLS are an attack", "[mail]") {
+    auto how = plain_settings();
+    how.tls = trawl::smtp::tls::required;
+    for (auto behind : {"2", "250 x\r\n", "250-x\r\n250 AUTH PLAIN\r\n", "\r\n"}) {
+        dialogue talk(how);
+        talk.receive("220 x\r\n250-x\r\n250 STARTTLS\r\n");
+        talk.receive("220 go\r\n"s + behind);
+        CHECK(talk.at() == phase::closed);
+        CHECK(talk.failure().code == errc::injected_reply);
+    }
+}
+
+TEST_CASE("required TLS is never given up", "[mail]") {
+    auto how = plain_settings();
+    how.tls = trawl::smtp::tls::required;
+    how.user = "u", how.password = "p", how.loopback = true;
+    for (auto replies :
+         {"220 x\r\n250 x\r\n", "220 x\r\n250-x\r\n250 AUTH PLAIN\r\n",
+          "220 x\r\n502 x\r\n250 x\r\n", "220 x\r\n250-x\r\n250 STARTTLS\r\n454 4.7.0 not now\r\n",
+          "220 x\r\n250-x\r\n250 STARTTLS\r\n501 x\r\n",
+          "220 x\r\n250-x\r\n250 STARTTLS\r\n354 x\r\n"}) {
+        dialogue talk(how);
+        talk.receive(replies);
+        CHECK(talk.at() == phase::closed);
+        CHECK(talk.failure().code == errc::tls_unavailable);
+        CHECK(all_output(talk).find("AUTH") == std::string::npos);
+    }
+    how.tls = trawl::smtp::tls::opportunistic;
+    how.user.clear();
+    dialogue talk(how);
+    talk.receive("220 x\r\n250-x\r\n250 STARTTLS\r\n454 4.7.0 not now\r\n");
+    CHECK(talk.at() == phase::ready);
+}
+
+TEST_CASE("implicit TLS comes before the greeting", "[mail]") {
+    auto how = plain_settings();
+    how.tls = trawl::smtp::tls::implicit;
+    dialogue talk(how);
+    CHECK(talk.at() == phase::handshake);
+    talk.secured(true);
+    CHECK(talk.at() == phase::banner);
+    CHECK(all_output(talk).empty());
+    talk.receive("220 x\r\n");
+    CHECK(all_output(talk) == "EHLO client.example\r\n");
+    talk.receive("250-x\r\n250 STARTTLS\r\n");
+    CHECK(talk.at() == phase::ready);
+}
+
+TEST_CASE("AUTH PLAIN comes with the command and LOGIN in two answers", "[mail]") {
+    auto how = plain_settings();
+    how.user = "bob", how.password = "s3cret", how.loopback = true;
+    auto const begin = [&](std::string_view mechanisms) {
+        auto talk = std::make_unique<dialogue>(how);
+        talk->receive("220 x\r\n");
+        (void)all_output(*talk);
+        talk->receive("250-x\r\n250 AUTH " + std::string(mechanisms) + "\r\n");
+        return talk;
+    };
+    auto plain = begin("LOGIN PLAIN");
+    CHECK(all_output(*plain) == "AUTH PLAIN AGJvYgBzM2NyZXQ=\r\n");
+    plain->receive("235 2.7.0 welcome\r\n");
+    CHECK(plain->at() == phase::ready);
+
+    auto asking = begin("PLAIN");
+    CHECK(all_output(*asking) == "AUTH PLAIN AGJvYgBzM2NyZXQ=\r\n");
+    asking->receive("334 \r\n");
+    CHECK(all_output(*asking) == "AGJvYgBzM2NyZXQ=\r\n");
+    asking->receive("334 \r\n");
+    CHECK(asking->failure().code == errc::out_of_step);
+
+    auto login = begin("LOGIN");
+    CHECK(all_output(*login) == "AUTH LOGIN\r\n");
+    login->receive("334 VXNlcm5hbWU6\r\n");
+    CHECK(all_output(*login) == "Ym9i\r\n");
+    login->receive("334 UGFzc3dvcmQ6\r\n");
+    CHECK(all_output(*login) == "czNjcmV0\r\n");
+    login->receive("535 5.7.8 wrong\r\n");
+    CHECK(login->failure().code == errc::auth_denied);
+    CHECK(login->failure().said == "535 5.7.8 wrong");
+    CHECK(login->failure().may_quit);
+
+    CHECK(begin("GSSAPI CRAM-MD5")->failure().code == errc::auth_unavailable);
+    CHECK(begin("GSSAPI CRAM-MD5")->failure().said == "the server offers GSSAPI CRAM-MD5");
+}
+
+TEST_CASE("a password goes over verified TLS or stays on this machine", "[mail]") {
+    auto how = plain_settings();
+    how.user = "bob", how.password = "s3cret";
+    dialogue plain(how);
+    plain.receive("220 x\r\n250-x\r\n250 AUTH PLAIN\r\n");
+    CHECK(plain.failure().code == errc::auth_needs_tls);
+    CHECK(all_output(plain).find("AUTH") == std::string::npos);
+
+    for (bool verified : {false, true}) {
+        how.tls = trawl::smtp::tls::opportunistic;
+        dialogue talk(how);
+        talk.receive("220 x\r\n250-x\r\n250 STARTTLS\r\n220 go\r\n");
+        (void)all_output(talk);
+        talk.secured(verified);
+        talk.receive("250-x\r\n250 AUTH PLAIN\r\n");
+        CHECK((talk.at() == phase::auth) == verified);
+        CHECK((talk.failure().code == errc::auth_needs_tls) == !verified);
+    }
+}
+
+TEST_CASE("a dialogue cut at every byte ends in what the server had said", "[mail]") {
+    auto const group = "250 ok\r\n250 ok\r\n550 5.1.1 no\r\n354 go\r\n"s,
+               last = "250 2.0.0 queued\r\n"s;
+    auto const all = group + last;
+    for (std::size_t cut = 0; cut <= all.size(); ++cut) {
+        auto talk = ready();
+        talk->begin(to({"x@c", "y@c"}), "m", false);
+        (void)all_output(*talk);
+        for (std::size_t i = 0; i < cut; ++i) {
+            talk->receive(all.substr(i, 1));
+            (void)all_output(*talk);
+        }
+        talk->lost(errc::closed);
+        CHECK(talk->at() == phase::closed);
+        auto const answers = talk->take_answers();
+        if (cut < group.size()) {
+            CHECK_FALSE(answers);
+            CHECK(talk->failure().code == errc::closed);
+            CHECK(talk->stale() == (cut < 8));
+        } else {
+            REQUIRE(answers);
+            CHECK((*answers)[0].status == (cut < all.size() ? status::unknown : status::accepted));
+            CHECK((*answers)[1].status == status::refused);
+        }
+    }
+}
+
+TEST_CASE("every byte of a server's side flipped never makes an accepted message of a refused one",
+          "[mail]") {
+    auto const all = "250 ok\r\n550 5.1.1 no\r\n554 5.5.1 no valid recipients\r\n"s;
+    for (std::size_t at = 0; at < all.size(); ++at)
+        for (int bits = 1; bits < 256; ++bits) {
+            auto bytes = all;
+            bytes[at] = static_cast<char>(bytes[at] ^ bits);
+            auto talk = ready();
+            talk->begin(to({"x@c"}), "m", false);
+            (void)all_output(*talk);
+            talk->receive(bytes);
+            (void)all_output(*talk);
+            talk->lost(errc::closed);
+            CHECK(talk->settled());
+            if (auto const answers = talk->take_answers())
+                CHECK((*answers)[0].status != status::accepted);
+        }
+}
