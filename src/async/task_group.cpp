@@ -88,6 +88,14 @@ public:
     template <class Done>
     awaitable<> until(Done done) {
         while (!done()) {
+            // The signal does not come twice: it may have come while a wake-up was under way, or
+            // from a child that ran inside start().
+            auto const now = co_await asio::this_coro::cancellation_state;
+            if (!aborted && !cancelled_before && now.cancelled() != none) {
+                aborted = true;
+                group.cancel();
+                continue;
+            }
             detail::waiter self(group.state_->changed);
             if (co_await self.wait(detail::no_deadline, !aborted) == detail::wake::cancelled) {
                 aborted = true;
@@ -99,6 +107,8 @@ public:
     awaitable<> run(std::function<awaitable<>(task_group&)> const& body) {
         using role = task_group::state::role;
         auto& s = *group.state_;
+        auto const before = co_await asio::this_coro::cancellation_state;
+        cancelled_before = before.cancelled() != none;
         s.start(body(group), role::body);
         bool const throws = co_await asio::this_coro::throw_if_cancelled();
         co_await asio::this_coro::throw_if_cancelled(false);
@@ -110,8 +120,10 @@ public:
         if (aborted) detail::throw_cancelled();
     }
 
+    static constexpr auto none = asio::cancellation_type::none;
     task_group group;
     bool aborted = false;
+    bool cancelled_before = false; // clean-up of a coroutine that has been cancelled
 };
 
 // The body is an ordinary child itself, so that the first error of another child cancels it too.

@@ -4,7 +4,9 @@
 
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/cancellation_signal.hpp>
+#include <asio/post.hpp>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -158,6 +160,42 @@ TEST_CASE("cancelling the caller cancels and joins every child, whatever the mom
         io.run_for(10s);
         CHECK(end == "cancelled");
         CHECK(ended == started);
+    }
+}
+
+TEST_CASE("a cancellation that comes while a child ends is not lost", "[task_group]") {
+    for (int turns = -1; turns < 8; ++turns) {
+        asio::io_context io(1);
+        asio::cancellation_signal stop;
+        int ended = 0;
+        std::string end;
+        std::function<void(int)> emit_after = [&](int left) {
+            if (left > 0)
+                asio::post(io, [&, left] { emit_after(left - 1); });
+            else
+                stop.emit(asio::cancellation_type::terminal);
+        };
+        auto child = [&]() -> awaitable<> {
+            co_await yield();
+            emit_after(turns);
+        };
+        auto body = [&](task_group& group) -> awaitable<> {
+            group.spawn(nap(ended, 10s));
+            if (turns < 0)
+                emit_after(0); // while with_group itself is starting
+            else
+                group.spawn(child());
+            co_return;
+        };
+        auto all = [&]() -> awaitable<> { co_await with_group(body); };
+        asio::co_spawn(io, all(),
+                       asio::bind_cancellation_slot(stop.slot(), [&](std::exception_ptr e) {
+                           end = is_cancelled(e) ? "cancelled" : "other: " + describe(e);
+                       }));
+        io.run_for(2s);
+        INFO("after " << turns << " turns");
+        CHECK(end == "cancelled");
+        CHECK(ended == 1);
     }
 }
 
