@@ -40,7 +40,7 @@ enum class fault {
 
 /// The answer to one command line, instead of running it.
 struct canned_answer {
-    std::string out, err;
+    std::string out = {}, err = {};
     int exit_status = 0; ///< 0 to 255
 };
 

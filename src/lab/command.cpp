@@ -1,0 +1,164 @@
+#include "lab/command.hpp"
+
+#include <asio/use_awaitable.hpp>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+namespace trawl::lab {
+namespace {
+
+[[noreturn]] void throw_code(int code, char const* what) {
+    throw std::system_error(code, std::generic_category(), what);
+}
+
+// A descriptor that is closed when something below throws.
+class owned {
+public:
+    owned() = default;
+    explicit owned(int descriptor) : descriptor_(descriptor) {}
+    owned(owned&& other) noexcept : descriptor_(other.release()) {}
+    owned& operator=(owned&& other) noexcept {
+        std::swap(descriptor_, other.descriptor_);
+        return *this;
+    }
+    ~owned() {
+        if (descriptor_ >= 0) ::close(descriptor_);
+    }
+    int get() const noexcept { return descriptor_; }
+    int release() noexcept { return std::exchange(descriptor_, -1); }
+
+private:
+    int descriptor_ = -1;
+};
+
+struct two_ends {
+    owned ours, theirs;
+};
+
+two_ends make_pipe() {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) throw_code(errno, "pipe");
+    two_ends made{owned(ends[0]), owned(ends[1])};
+    if (::fcntl(ends[0], F_SETFL, O_NONBLOCK) != 0) throw_code(errno, "fcntl");
+    return made;
+}
+
+two_ends make_socket_pair() {
+    int ends[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+        throw_code(errno, "socketpair");
+    return {owned(ends[0]), owned(ends[1])};
+}
+
+class spawn_plan {
+public:
+    spawn_plan() {
+        ::posix_spawn_file_actions_init(&actions);
+        ::posix_spawnattr_init(&attributes);
+    }
+    spawn_plan(spawn_plan const&) = delete;
+    spawn_plan& operator=(spawn_plan const&) = delete;
+    ~spawn_plan() {
+        ::posix_spawn_file_actions_destroy(&actions);
+        ::posix_spawnattr_destroy(&attributes);
+    }
+    static void check(int code) {
+        if (code != 0) throw_code(code, "posix_spawn");
+    }
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+};
+
+pid_t spawn(command::options const& what, int in, int out, int err) {
+    spawn_plan plan;
+    plan.check(::posix_spawn_file_actions_addchdir_np(&plan.actions, what.directory.c_str()));
+    plan.check(::posix_spawn_file_actions_adddup2(&plan.actions, in, 0));
+    plan.check(::posix_spawn_file_actions_adddup2(&plan.actions, out, 1));
+    plan.check(::posix_spawn_file_actions_adddup2(&plan.actions, err, 2));
+    // Asio's sockets are not close-on-exec; a command that held them would keep connections open
+    // that we closed.
+    plan.check(::posix_spawn_file_actions_addclosefrom_np(&plan.actions, 3));
+
+    sigset_t defaults, none;
+    ::sigfillset(&defaults);
+    ::sigemptyset(&none);
+    plan.check(::posix_spawnattr_setsigdefault(&plan.attributes, &defaults));
+    plan.check(::posix_spawnattr_setsigmask(&plan.attributes, &none));
+    plan.check(::posix_spawnattr_setpgroup(&plan.attributes, 0));
+    plan.check(::posix_spawnattr_setflags(
+        &plan.attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK));
+
+    std::vector<std::string> words{"sh"};
+    if (!what.line.empty()) words.insert(words.end(), {"-c", what.line});
+    std::vector<char*> arguments, environment;
+    for (auto& word : words) arguments.push_back(word.data());
+    for (auto& entry : what.environment) environment.push_back(const_cast<char*>(entry.c_str()));
+    arguments.push_back(nullptr);
+    environment.push_back(nullptr);
+
+    pid_t pid = -1;
+    plan.check(::posix_spawn(&pid, "/bin/sh", &plan.actions, &plan.attributes, arguments.data(),
+                             environment.data()));
+    return pid;
+}
+
+} // namespace
+
+command::command(asio::any_io_executor const& executor, options what)
+    : input_(executor), output_(executor), errors_(executor), process_(executor) {
+    auto in = make_socket_pair();
+    auto out = make_pipe();
+    auto err = make_pipe();
+    input_.assign(asio::local::stream_protocol(), in.ours.get());
+    in.ours.release();
+    output_.assign(out.ours.get());
+    out.ours.release();
+    errors_.assign(err.ours.get());
+    err.ours.release();
+
+    pid_ = spawn(what, in.theirs.get(), out.theirs.get(), err.theirs.get());
+    // glibc 2.36 declares pidfd_open without extern "C".
+    owned process(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
+    try {
+        if (process.get() < 0) throw_code(errno, "pidfd_open");
+        process_.assign(process.get());
+        process.release();
+    } catch (...) {
+        signal(SIGKILL);
+        ::waitpid(pid_, nullptr, 0);
+        throw;
+    }
+}
+
+command::~command() {
+    // The shell has not been waited for yet, so that the number of its group is still ours.
+    signal(SIGKILL);
+    while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+    }
+}
+
+awaitable<> command::ended() {
+    co_await process_.async_wait(asio::posix::stream_descriptor::wait_read, asio::use_awaitable);
+}
+
+command::result command::outcome() const {
+    siginfo_t info{};
+    if (::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) != 0)
+        throw_code(errno, "waitid");
+    if (info.si_code == CLD_EXITED) return {.exit_status = info.si_status};
+    return {.signal = info.si_status, .core = info.si_code == CLD_DUMPED};
+}
+
+void command::signal(int number) noexcept { ::kill(-pid_, number); }
+
+} // namespace trawl::lab
