@@ -1,0 +1,251 @@
+#include "icmp/state.hpp"
+
+#include <asio/co_spawn.hpp>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+#include <random>
+
+namespace trawl::icmp {
+namespace {
+
+class icmp_category final : public std::error_category {
+public:
+    char const* name() const noexcept override { return "trawl.icmp"; }
+    std::string message(int code) const override {
+        switch (static_cast<errc>(code)) {
+        case errc::not_permitted:
+            return "no right to ICMP sockets (needs CAP_NET_RAW, or a group in "
+                   "net.ipv4.ping_group_range)";
+        case errc::no_socket: return "the kernel has no ICMP socket for this address family";
+        case errc::unreachable: return "reported unreachable";
+        case errc::hops_exceeded: return "hop limit exceeded on the way";
+        case errc::replies_dropped: return "replies may have been lost in our receive buffer";
+        case errc::pinger_closed: return "the pinger was closed";
+        }
+        return "unknown";
+    }
+};
+
+std::uint64_t random_number() {
+    std::random_device source;
+    static_assert(sizeof(std::random_device::result_type) == 4);
+    return std::uint64_t{source()} << 32 | source();
+}
+
+bool forbidden(std::error_code failure) {
+    return failure == std::errc::operation_not_permitted || failure == std::errc::permission_denied;
+}
+
+} // namespace
+
+std::error_category const& category() noexcept {
+    static icmp_category const instance;
+    return instance;
+}
+
+std::error_code make_error_code(errc code) noexcept { return {static_cast<int>(code), category()}; }
+
+std::string_view to_string(status s) noexcept {
+    switch (s) {
+    case status::up: return "up";
+    case status::down: return "down";
+    case status::unreachable: return "unreachable";
+    case status::unknown: break;
+    }
+    return "unknown";
+}
+
+// ---- opening ----
+
+detail::ports::ports(asio::any_io_executor const& executor, pinger::options const& o,
+                     std::uint16_t id) {
+    open(v4, family::v4, executor, o, id);
+    open(v6, family::v6, executor, o, id);
+}
+
+void detail::ports::open(port& p, family f, asio::any_io_executor const& executor,
+                         pinger::options const& o, std::uint16_t id) {
+    auto try_kind = [&](socket_kind k) {
+        p.socket = socket_channel::open(f, k, id, o.receive_buffer, p.missing);
+        if (p.socket) kind = k;
+        return p.socket != nullptr;
+    };
+    bool const choose = o.kind == socket_kind::automatic;
+    if (!try_kind(choose ? socket_kind::raw : o.kind) && choose && forbidden(p.missing)) {
+        auto const why = p.missing.message();
+        if (try_kind(socket_kind::datagram) && o.watch)
+            o.watch->log(severity::warning, f == family::v4 ? "icmp" : "icmp6",
+                         fmt::format("no raw socket ({}): using an unprivileged one", why));
+    }
+    if (!p.socket) {
+        p.said = p.missing.message();
+        p.missing = forbidden(p.missing) ? errc::not_permitted : errc::no_socket;
+        return;
+    }
+    p.readiness.emplace(executor, p.socket->descriptor());
+}
+
+// Three quarters of the replies that fit: errors and other programs' packets are charged too.
+std::size_t detail::ports::window() const noexcept {
+    std::size_t smallest = std::numeric_limits<std::size_t>::max();
+    for (auto* p : {&v4, &v6})
+        if (p->socket) smallest = std::min(smallest, p->socket->capacity());
+    return std::max<std::size_t>(1, smallest / 4 * 3);
+}
+
+pinger::state::state(asio::any_io_executor on, options const& o)
+    : executor(std::move(on)), id(static_cast<std::uint16_t>(random_number())),
+      ports(executor, o, id), engine({.outstanding = o.outstanding, .window = ports.window()},
+                                     {random_number(), random_number()}, id, clock::now()),
+      driver(engine, ports.v4.socket.get(), ports.v6.socket.get()),
+      probes(engine.open({.timeout = o.timeout})) {
+    driver.missing_v4 = ports.v4.missing;
+    driver.missing_v6 = ports.v6.missing;
+}
+
+void pinger::state::require(detail::family f) const {
+    auto const& p = ports.of(f);
+    if (!p.socket) throw error(p.missing, f == detail::family::v4 ? "icmp" : "icmp6", p.said);
+}
+
+void pinger::state::require_any() const {
+    if (!ports.v6.socket) require(detail::family::v4);
+}
+
+// ---- the pump ----
+
+void pinger::state::kick() {
+    if (parked_) parked_->signal();
+    if (pumping_ || closed_) return;
+    pumping_ = true;
+    asio::co_spawn(executor, pump(shared_from_this()),
+                   [self = shared_from_this()](std::exception_ptr e) {
+                       self->pumping_ = false;
+                       if (!e) return;
+                       self->failure_ = e;
+                       self->wake_all();
+                   });
+}
+
+awaitable<> pinger::state::pump(std::shared_ptr<state> self) {
+    co_await yield(); // never inside the call that kicked
+    self->driver.begin();
+    while (!self->closed_) {
+        auto const next = self->driver.turn();
+        self->deliver();
+        if (next.again)
+            co_await yield();
+        else if (next.wake != time_point::max())
+            co_await self->rest(next.wake);
+        else
+            break; // nothing is outstanding
+    }
+    for (auto* p : {&self->ports.v4, &self->ports.v6})
+        if (p->watched) p->readiness->cancel();
+    self->pumping_ = false;
+}
+
+awaitable<> pinger::state::rest(time_point wake) {
+    struct place {
+        explicit place(state& s) : of(s) { of.parked_ = &self; }
+        ~place() { of.parked_ = nullptr; }
+        state& of;
+        detail::waiter self;
+    } here(*this);
+    watch(ports.v4);
+    watch(ports.v6);
+    co_await here.self.wait(wake, false);
+}
+
+void pinger::state::watch(detail::port& p) {
+    if (!p.readiness || std::exchange(p.watched, true)) return;
+    auto ready = [weak = weak_from_this(), &p](std::error_code) {
+        auto self = weak.lock();
+        if (!self) return;
+        p.watched = false;
+        // Also when an earlier pump's wait was cancelled: the present one watches anew.
+        if (self->parked_) self->parked_->signal();
+    };
+    p.readiness->async_wait(asio::posix::stream_descriptor::wait_read, std::move(ready));
+}
+
+void pinger::state::close() {
+    closed_ = true;
+    if (parked_) parked_->signal();
+    wake_all();
+}
+
+// Probes find no answer and throw what check() throws; sweeps look for themselves.
+void pinger::state::wake_all() {
+    asking.wake_all();
+    for (auto* l : listeners) l->wake();
+}
+
+void pinger::state::check() const {
+    if (failure_) std::rethrow_exception(failure_);
+    if (closed_) throw error(errc::pinger_closed, "icmp");
+}
+
+// ---- probes ----
+
+/// A probe that waits; it lives in the frame of its coroutine, and its address is the tag.
+struct pinger::state::question {
+    explicit question(state& s) : of(s), asker(s.asking) {}
+    ~question() {
+        if (!answer) of.engine.forget(slot);
+    }
+    std::uint64_t tag() const noexcept { return reinterpret_cast<std::uintptr_t>(this); }
+
+    state& of;
+    std::uint32_t slot = 0;
+    std::optional<detail::outcome> answer;
+    detail::waiter asker;
+};
+
+void pinger::state::deliver() {
+    while (!probes.outcomes.empty()) {
+        auto const done = probes.outcomes.pop();
+        auto* asked = reinterpret_cast<question*>(static_cast<std::uintptr_t>(done.tag));
+        asked->answer = done;
+        asked->asker.signal();
+    }
+    for (std::size_t i = 0; i < listeners.size(); ++i) listeners[i]->notify();
+}
+
+awaitable<std::optional<reply>> pinger::state::probe(std::shared_ptr<state> self,
+                                                     asio::ip::address target) {
+    self->check();
+    detail::host const to(target);
+    self->require(to.family);
+    question asked(*self);
+    asked.slot = self->engine.submit(self->probes, to, asked.tag());
+    self->kick();
+    auto const woken = co_await asked.asker.wait();
+    if (woken == detail::wake::cancelled) detail::throw_cancelled();
+    if (!asked.answer) self->check();
+    auto const& answer = *asked.answer;
+    if (answer.why && answer.why.category() == std::system_category())
+        throw error(answer.why, "ping " + target.to_string());
+    if (answer.status != status::up) co_return std::nullopt;
+    co_return reply{
+        .from = answer.target.address(), .rtt = answer.rtt, .hops_left = answer.hops_left};
+}
+
+pinger::pinger(asio::any_io_executor executor) : pinger(std::move(executor), options{}) {}
+
+pinger::pinger(asio::any_io_executor executor, options configuration)
+    : state_(std::make_shared<state>(std::move(executor), configuration)) {}
+
+pinger::~pinger() { state_->close(); }
+
+awaitable<std::optional<reply>> pinger::probe(asio::ip::address target) {
+    return state::probe(state_, std::move(target));
+}
+
+statistics pinger::stats() const { return state_->engine.stats(); }
+socket_kind pinger::kind() const noexcept { return state_->ports.kind; }
+
+} // namespace trawl::icmp

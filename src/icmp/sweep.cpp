@@ -1,0 +1,152 @@
+#include "icmp/state.hpp"
+
+#include <algorithm>
+#include <cassert>
+
+namespace trawl::icmp {
+namespace {
+
+// Sending pauses at this many results that nobody has taken, and goes on at half of it.
+constexpr std::size_t most_results = 1024;
+
+detail::plan plan_of(sweep::options const& o) {
+    assert(o.count >= 1 && o.rate >= 0);
+    return {.timeout = o.timeout,
+            .retries = o.count == 1 ? o.retries : 0,
+            .count = o.count,
+            .interval = o.interval,
+            .rate = o.rate};
+}
+
+result to_result(detail::outcome const& done) {
+    result r{.address = done.target.address(),
+             .status = done.status,
+             .rtt = {},
+             .sent = done.sent,
+             .received = done.received,
+             .why = done.why};
+    if (done.received > 0) r.rtt = done.rtt;
+    return r;
+}
+
+} // namespace
+
+struct sweep::state final : detail::source, detail::listener {
+    state(std::shared_ptr<pinger::state> of, targets::list const& addresses, options const& o)
+        : owner(std::move(of)), walk(addresses, o.order),
+          lane(owner->engine.open(plan_of(o), this)) {
+        count.targets = walk.size();
+        owner->listeners.push_back(this);
+    }
+    ~state() {
+        std::erase(owner->listeners, this);
+        owner->engine.close(lane);
+    }
+
+    static awaitable<bool> ready(std::shared_ptr<state> self);
+    std::optional<result> take();
+
+    std::optional<detail::host> next_target() override;
+    void notify() override {
+        if (asker && (!lane.outcomes.empty() || ended())) asker->signal();
+    }
+    void wake() override {
+        if (asker) asker->signal();
+    }
+    bool ended() const { return exhausted && lane.active() == 0 && lane.outcomes.empty(); }
+
+    std::shared_ptr<pinger::state> owner;
+    targets::cursor walk;
+    detail::lane& lane;
+    totals count;
+    bool exhausted = false;
+    bool paused = true; // sending begins with the first question
+    detail::waiter* asker = nullptr;
+    detail::turn_budget budget;
+};
+
+std::optional<detail::host> sweep::state::next_target() {
+    if (lane.outcomes.size() >= most_results) paused = true;
+    if (paused || exhausted) return std::nullopt;
+    while (auto next = walk.next()) {
+        if (next->address) return detail::host(*next->address);
+        --count.targets;
+    }
+    exhausted = true;
+    return std::nullopt;
+}
+
+std::optional<result> sweep::state::take() {
+    if (lane.outcomes.empty()) return std::nullopt;
+    auto const done = to_result(lane.outcomes.pop());
+    switch (done.status) {
+    case status::up: ++count.up; break;
+    case status::down: ++count.down; break;
+    case status::unreachable: ++count.unreachable; break;
+    case status::unknown: ++count.unknown; break;
+    }
+    return done;
+}
+
+/// True when there is a result to take, false at the end.
+awaitable<bool> sweep::state::ready(std::shared_ptr<state> self) {
+    self->owner->require_any();
+    if (self->budget.spent()) co_await yield();
+    for (;;) {
+        if (self->paused && self->lane.outcomes.size() <= most_results / 2) {
+            self->paused = false;
+            self->lane.feed();
+            self->owner->kick();
+        }
+        if (!self->lane.outcomes.empty()) co_return true;
+        if (self->ended()) co_return false;
+        self->owner->check();
+        struct place {
+            explicit place(state& s) : of(s) {
+                assert(!of.asker && "one caller at a time");
+                of.asker = &self;
+            }
+            ~place() { of.asker = nullptr; }
+            state& of;
+            detail::waiter self;
+        } here(*self);
+        if (co_await here.self.wait() == detail::wake::cancelled) detail::throw_cancelled();
+    }
+}
+
+sweep::sweep(pinger& with, targets::list addresses)
+    : sweep(with, std::move(addresses), options{}) {}
+
+sweep::sweep(pinger& with, targets::list addresses, options configuration) {
+    if (addresses.has_names() && !configuration.skip_names)
+        throw error(trawl::errc::bad_target, "icmp sweep",
+                    "a name among the targets: resolve it first");
+    state_ = std::make_shared<state>(with.state_, addresses, configuration);
+}
+
+sweep::~sweep() = default;
+
+awaitable<std::optional<result>> sweep::next() {
+    auto const self = state_;
+    if (!co_await state::ready(self)) co_return std::nullopt;
+    co_return self->take();
+}
+
+awaitable<std::optional<result>> sweep::next_up() {
+    auto const self = state_;
+    while (co_await state::ready(self))
+        if (auto found = self->take(); found->status == status::up) co_return found;
+    co_return std::nullopt;
+}
+
+awaitable<std::vector<result>> sweep::next_batch() {
+    auto const self = state_;
+    std::vector<result> batch;
+    if (co_await state::ready(self))
+        while (auto found = self->take()) batch.push_back(*found);
+    co_return batch;
+}
+
+sweep::totals sweep::progress() const noexcept { return state_->count; }
+
+} // namespace trawl::icmp
