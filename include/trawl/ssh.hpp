@@ -2,6 +2,7 @@
 
 #include <trawl/async.hpp>
 #include <trawl/error.hpp>
+#include <trawl/net.hpp>
 #include <trawl/observer.hpp>
 #include <trawl/offload_pool.hpp>
 
@@ -17,7 +18,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace trawl::ssh {
@@ -69,25 +69,7 @@ private:
     phase at_;
 };
 
-/// A password or passphrase whose bytes are overwritten when it is destroyed. Move-only.
-class secret {
-public:
-    secret() noexcept = default;
-    /// Copies `text` and overwrites it.
-    explicit secret(std::string&& text);
-    secret(secret&& other) noexcept
-        : bytes_(std::move(other.bytes_)), size_(std::exchange(other.size_, 0)) {}
-    secret& operator=(secret&& other) noexcept;
-    ~secret();
-
-    std::string_view view() const noexcept { return {c_str(), size_}; }
-    char const* c_str() const noexcept { return bytes_ ? bytes_.get() : ""; }
-    bool empty() const noexcept { return size_ == 0; }
-
-private:
-    std::unique_ptr<char[]> bytes_;
-    std::size_t size_ = 0;
-};
+using net::secret;
 
 /// A private key in memory; copies share it. Any number of sessions of one thread may use it at
 /// once.
@@ -101,7 +83,7 @@ public:
 private:
     struct state;
     friend struct key_access;
-    friend private_key load_private_key(std::filesystem::path const&, secret const&);
+    friend private_key load_private_key(std::filesystem::path const&, net::secret const&);
     std::shared_ptr<state const> state_;
 };
 
@@ -109,7 +91,7 @@ private:
 /// meant for offload_pool, once for all sessions. Throws error with errc::bad_key,
 /// errc::bad_passphrase or the system's code.
 private_key load_private_key(std::filesystem::path const& file,
-                             secret const& passphrase = secret());
+                             net::secret const& passphrase = net::secret());
 
 /// A host's public key as the protocol carries it.
 struct host_key {
@@ -206,7 +188,7 @@ struct options {
     std::uint16_t port = 22;
     std::string user{};
     /// Also answers keyboard-interactive questions that do not echo. None: no password.
-    std::shared_ptr<secret const> password{};
+    std::shared_ptr<net::secret const> password{};
     private_key identity{}; ///< tried before the password
     host_key_policy policy = host_key_policy::strict;
     std::shared_ptr<ssh::host_keys>

@@ -42,15 +42,22 @@ std::optional<hashed_name> parse_hashed(std::string_view names) {
     return out;
 }
 
-/// The type that stands inside the blob; it must be the one on the line.
+/// The type that stands inside the blob, when the blob is a whole key: strings, each after its
+/// length (RFC 4253 §6.6).
 std::optional<std::string_view> blob_type(std::string_view blob) {
-    if (blob.size() < 4) return std::nullopt;
-    auto const at = [&](std::size_t i) {
-        return static_cast<std::uint32_t>(static_cast<unsigned char>(blob[i]));
-    };
-    auto const length = at(0) << 24 | at(1) << 16 | at(2) << 8 | at(3);
-    if (length > blob.size() - 4) return std::nullopt;
-    return blob.substr(4, length);
+    std::optional<std::string_view> type;
+    int fields = 0;
+    for (; !blob.empty(); ++fields) {
+        if (blob.size() < 4) return std::nullopt;
+        auto const at = [&](std::size_t i) {
+            return static_cast<std::uint32_t>(static_cast<unsigned char>(blob[i]));
+        };
+        auto const length = at(0) << 24 | at(1) << 16 | at(2) << 8 | at(3);
+        if (length > blob.size() - 4) return std::nullopt;
+        if (!type) type = blob.substr(4, length);
+        blob.remove_prefix(4 + length);
+    }
+    return fields >= 2 ? type : std::nullopt;
 }
 
 SHA_CTX resume(std::array<std::uint32_t, 5> const& state) {

@@ -13,7 +13,7 @@ namespace {
 constexpr std::size_t largest_key_file = 1024 * 1024;
 
 /// libssh's own file functions hide errno, so the file is read here.
-secret read_key_file(std::filesystem::path const& file, std::string const& where) {
+net::secret read_key_file(std::filesystem::path const& file, std::string const& where) {
     auto const fail = [&]() {
         throw error(std::error_code(errno, std::generic_category()), where);
     };
@@ -28,7 +28,7 @@ secret read_key_file(std::filesystem::path const& file, std::string const& where
     auto const wrong = errno;
     explicit_bzero(piece, sizeof piece);
     ::close(fd);
-    secret out(std::move(text));
+    net::secret out(std::move(text));
     if (got < 0) errno = wrong, fail();
     return out;
 }
@@ -68,7 +68,7 @@ std::string private_key::fingerprint() const {
     return state_ ? detail::export_public(state_->handle).fingerprint() : std::string();
 }
 
-private_key load_private_key(std::filesystem::path const& file, secret const& passphrase) {
+private_key load_private_key(std::filesystem::path const& file, net::secret const& passphrase) {
     auto const where = "ssh key " + file.string();
     auto const text = read_key_file(file, where);
     ssh_key handle = nullptr;

@@ -4,9 +4,9 @@
 #include "ssh/transport.hpp"
 
 #include <trawl/limiter.hpp>
+#include <trawl/mutex.hpp>
+#include <trawl/net.hpp>
 #include <trawl/ssh.hpp>
-
-#include <asio/use_awaitable.hpp>
 
 #include <algorithm>
 #include <utility>
@@ -38,6 +38,7 @@ struct detail::session_state {
     limiter channels;
     std::size_t open = 0; // commands with a channel
     bool opened = false;  // this server has granted one before
+    mutex refused;        // held by the one command that asks again
     trawl::detail::waiter_list ended;
 };
 
@@ -93,10 +94,6 @@ void configure(transport& link, options const& how, std::vector<std::string> con
 
 // --- connect, in the order of RFC 4253: TCP, banner and keys, the host's key; then RFC 4252 ---
 
-awaitable<> try_address(tcp::socket& socket, tcp::endpoint to) {
-    co_await socket.async_connect(to, asio::use_awaitable);
-}
-
 awaitable<tcp::socket> connect_tcp(state_ptr self) {
     auto addresses = self->how.addresses;
     if (addresses.empty()) {
@@ -107,28 +104,18 @@ awaitable<tcp::socket> connect_tcp(state_ptr self) {
                           "no address was given for this name");
         addresses.push_back(address);
     }
-    auto const when = step_within(phase::connect, self->how.timeouts.connect);
-    std::string said;
-    for (auto const& address : addresses) {
-        tcp::endpoint const to(address, self->how.port);
-        tcp::socket socket(self->executor);
-        try {
-            auto attempt = try_address(socket, to);
-            if (when.limit.count() <= 0) {
-                co_await std::move(attempt);
-            } else if (!co_await within(when.deadline - clock::now(), std::move(attempt))) {
-                throw failure(trawl::errc::timed_out, phase::connect, to_text(to),
-                              "no answer within " + std::to_string(when.limit.count()) + " ms");
-            }
-            co_return socket;
-        } catch (failure const&) {
-            throw;
-        } catch (std::system_error const& refused) {
-            if (is_cancelled(refused)) throw;
-            said += (said.empty() ? "" : "; ") + to_text(to) + ": " + refused.code().message();
-        }
+    net::options how;
+    how.timeout = self->how.timeouts.connect;
+    if (how.timeout.count() <= 0)
+        how.timeout = std::chrono::hours(24); // the kernel gives up earlier
+    try {
+        co_return co_await net::connect(self->how.host, std::move(addresses), self->how.port, how);
+    } catch (error const& thrown) {
+        auto const code = thrown.code() == trawl::errc::timed_out
+                              ? thrown.code()
+                              : make_error_code(errc::connect_failed);
+        throw failure(code, phase::connect, self->peer, thrown.said());
     }
-    throw failure(errc::connect_failed, phase::connect, self->peer, said);
 }
 
 awaitable<> handshake(state_ptr self, std::shared_ptr<transport> link) {
@@ -233,36 +220,53 @@ public:
     }
     open_count(open_count const&) = delete;
     open_count& operator=(open_count const&) = delete;
-    ~open_count() { --of_.open, of_.ended.wake_one(); }
+    ~open_count() { --of_.open, of_.ended.wake_all(); }
 
 private:
     detail::session_state& of_;
 };
 
-/// A channel, for which it waits while the server has none to give. sshd counts a channel until it
-/// has read all of our input at hand, so right after another one's end it may refuse one more than
-/// it has; servers with a MaxSessions below max_channels refuse until one of ours ends. Nothing has
-/// run when a channel is refused.
-awaitable<std::unique_ptr<channel>> open_channel(state_ptr self, std::shared_ptr<transport> link,
-                                                 std::size_t budget, detail::step when) {
-    for (int refused = 0;;) {
-        auto opening = std::make_unique<channel>(link, budget);
-        try {
-            co_await opening->open(when);
-            co_return opening;
-        } catch (failure const& thrown) {
-            bool const again = self->opened && (++refused < 3 || self->open > 0);
-            if (thrown.code() != errc::channel_refused || !again) throw;
-        }
+using channel_ptr = std::unique_ptr<channel>;
+
+/// Null when the server refuses a channel though it has granted one before.
+awaitable<channel_ptr> try_channel(state_ptr self, std::shared_ptr<transport> link,
+                                   std::size_t budget, detail::step when) {
+    auto opening = std::make_unique<channel>(link, budget);
+    try {
+        co_await opening->open(when);
+    } catch (failure const& thrown) {
+        if (thrown.code() != errc::channel_refused || !self->opened) throw;
         opening.reset();
-        if (refused == 1 || self->open == 0) continue;
-        trawl::detail::waiter place(self->ended);
-        auto const how = co_await place.wait(when.deadline);
-        if (how == trawl::detail::wake::cancelled) trawl::detail::throw_cancelled();
-        if (how == trawl::detail::wake::timed_out)
-            throw failure(trawl::errc::timed_out, when.at, self->peer,
-                          "the server gives no further channel");
     }
+    co_return opening;
+}
+
+/// A channel, for which it waits while the server has none to give. Servers with a MaxSessions
+/// below max_channels refuse until one of our commands ends; and sshd counts a channel until it has
+/// dealt with all input at hand, so right after an end it may still refuse. Nothing has run when a
+/// channel is refused.
+awaitable<channel_ptr> open_channel(state_ptr self, std::shared_ptr<transport> link,
+                                    std::size_t budget, detail::step when) {
+    auto opening = co_await try_channel(self, link, budget, when);
+    if (opening) co_return opening;
+    auto const turn = co_await self->refused.lock_until(when.deadline); // one asks at a time
+    for (int refused = 1; turn; ++refused) {
+        opening = co_await try_channel(self, link, budget, when);
+        if (opening) co_return opening;
+        if (self->open > 0) {
+            trawl::detail::waiter place(self->ended);
+            auto const how = co_await place.wait(when.deadline);
+            if (how == trawl::detail::wake::cancelled) trawl::detail::throw_cancelled();
+            if (how == trawl::detail::wake::timed_out) break;
+            refused = 0;
+        } else if (refused >= 5) {
+            throw failure(errc::channel_refused, when.at, self->peer, link->words());
+        } else {
+            co_await sleep_for(std::chrono::milliseconds(5 << refused));
+        }
+    }
+    throw failure(trawl::errc::timed_out, when.at, self->peer,
+                  "the server gives no further channel");
 }
 
 awaitable<completed> run_command(state_ptr self, std::string command, exec_options how) {
