@@ -22,8 +22,8 @@ namespace trawl::dns {
 enum class errc {
     not_found = 1,  ///< no such name, or it has no record of that type
     timed_out,      ///< no server answered in time
-    refused,        ///< the server refuses to answer (RCODE 5)
-    server_failure, ///< the server failed (RCODE 2, 4)
+    refused,        ///< the only server refuses to answer (RCODE 5)
+    server_failure, ///< the only server failed (RCODE 2, 4)
     bad_name,       ///< not a name: empty, a label over 63 bytes, a character outside ASCII
     bad_answer,     ///< the answer cannot be understood
     no_server,      ///< no server could be reached, or each of several refused or failed
@@ -74,7 +74,7 @@ public:
 
 private:
     struct state;
-    std::shared_ptr<state> state_;
+    std::unique_ptr<state> state_;
 };
 
 } // namespace trawl::dns

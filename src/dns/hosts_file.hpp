@@ -1,0 +1,35 @@
+#pragma once
+
+#include <asio/ip/address.hpp>
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace trawl::dns::detail {
+
+/// Lower case, without a trailing dot: two names are the same when this is.
+std::string canonical(std::string_view name);
+
+/// hosts(5): an address, then its names; `#` begins a comment. Lines that cannot be read are
+/// skipped, as libc does.
+class hosts_file {
+public:
+    static hosts_file parse(std::string_view text);
+    /// An empty table when the file is missing or cannot be read.
+    static hosts_file read(std::filesystem::path const& path);
+
+    /// In the order of the file; empty when the name is not in it.
+    std::vector<asio::ip::address> addresses(std::string_view name) const;
+    /// The first name of each line of `address`.
+    std::vector<std::string> names(asio::ip::address const& address) const;
+
+private:
+    std::unordered_map<std::string, std::vector<asio::ip::address>> by_name_;
+    std::map<asio::ip::address, std::vector<std::string>> by_address_;
+};
+
+} // namespace trawl::dns::detail
