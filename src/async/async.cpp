@@ -51,25 +51,38 @@ struct apart {
     }
 };
 
+bool cancelled(asio::cancellation_state const& state) {
+    return state.cancelled() != asio::cancellation_type::none;
+}
+
 } // namespace
 
+// From the start of the child to its end the starter must not throw: the child refers to its frame.
+// So the cancellation is looked for in its state, where it also stands when it came while nobody
+// waited.
 asio::awaitable<bool> run_until(std::chrono::steady_clock::time_point deadline,
                                 asio::awaitable<void> operation) {
     auto executor = co_await asio::this_coro::executor;
+    auto const state = co_await asio::this_coro::cancellation_state;
+    bool const throws = co_await asio::this_coro::throw_if_cancelled();
+    bool const before = cancelled(state); // only where the caller goes on in spite of it
+    co_await asio::this_coro::throw_if_cancelled(false);
+
     asio::cancellation_signal stop;
     apart child;
+    auto ended = [&child](std::exception_ptr e) { child.end(std::move(e)); };
     asio::co_spawn(executor, std::move(operation),
-                   asio::bind_cancellation_slot(
-                       stop.slot(), [&child](std::exception_ptr e) { child.end(std::move(e)); }));
+                   asio::bind_cancellation_slot(stop.slot(), ended));
     auto woken = wake::signalled;
-    if (!child.ended) woken = co_await child.starter.wait(deadline);
-    if (!child.ended) { // the deadline passed, or the caller was cancelled: so is the operation
-        bool const throws = co_await asio::this_coro::throw_if_cancelled();
-        co_await asio::this_coro::throw_if_cancelled(false);
+    if (!before && cancelled(state))
+        woken = wake::cancelled;
+    else if (!child.ended)
+        woken = co_await child.starter.wait(deadline);
+    if (!child.ended) {
         stop.emit(asio::cancellation_type::terminal);
         while (!child.ended) co_await child.starter.wait(no_deadline, false);
-        co_await asio::this_coro::throw_if_cancelled(throws);
     }
+    co_await asio::this_coro::throw_if_cancelled(throws);
     // An operation that ended in time all the same has its result or its own error delivered.
     if (woken != wake::signalled && is_cancelled(child.failure)) {
         if (woken == wake::cancelled) throw_cancelled();
@@ -81,10 +94,13 @@ asio::awaitable<bool> run_until(std::chrono::steady_clock::time_point deadline,
 
 asio::awaitable<void> run_shielded(asio::awaitable<void> operation) {
     auto executor = co_await asio::this_coro::executor;
+    bool const throws = co_await asio::this_coro::throw_if_cancelled();
+    co_await asio::this_coro::throw_if_cancelled(false);
     apart child;
     asio::co_spawn(executor, std::move(operation),
                    [&child](std::exception_ptr e) { child.end(std::move(e)); });
     while (!child.ended) co_await child.starter.wait(no_deadline, false);
+    co_await asio::this_coro::throw_if_cancelled(throws);
     if (child.failure) std::rethrow_exception(child.failure);
 }
 

@@ -150,6 +150,33 @@ TEST_CASE("timeouts nest: the inner one fires without touching the outer", "[asy
     });
 }
 
+TEST_CASE("an operation that cancels its own caller before it suspends is joined", "[async]") {
+    for (bool shield : {false, true}) {
+        asio::io_context io(1);
+        asio::cancellation_signal stop;
+        int alive = 0;
+        std::string end = "still running";
+        auto operation = [&]() -> awaitable<> {
+            stop.emit(asio::cancellation_type::terminal);
+            co_await sleeper(alive, 20ms);
+        };
+        auto body = [&]() -> awaitable<> {
+            if (shield)
+                co_await shielded(operation());
+            else
+                co_await with_timeout(10s, operation());
+            co_await yield();
+        };
+        asio::co_spawn(io, body(),
+                       asio::bind_cancellation_slot(stop.slot(), [&](std::exception_ptr e) {
+                           end = is_cancelled(e) ? "cancelled" : describe(e);
+                       }));
+        io.run_for(5s);
+        CHECK(end == "cancelled");
+        CHECK(alive == 0);
+    }
+}
+
 TEST_CASE("a shielded section runs to its end although its caller is cancelled", "[async]") {
     bool ran = false, went_on = false;
     auto body = [&]() -> awaitable<> {
