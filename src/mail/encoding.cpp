@@ -214,7 +214,8 @@ encoding choose(survey const& text, std::size_t size, bool allow_8bit) noexcept 
         if (allow_8bit) return encoding::eight_bit;
     }
     auto const escapes = text.eight_bit + text.controls + text.equals;
-    return size + 2 * escapes <= size / 3 * 4 ? encoding::quoted_printable : encoding::base64;
+    // Legible as long as it is not much longer.
+    return 3 * escapes <= size ? encoding::quoted_printable : encoding::base64;
 }
 
 std::string encoded(std::string_view text, encoding e) {
