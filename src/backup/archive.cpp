@@ -48,6 +48,15 @@ std::string reason(::archive* from) {
     return text ? text : "unknown reason";
 }
 
+/// libarchive writes "SECONDS.NANOSECONDS" without a thought to the sign: before 1970 the fraction
+/// has to count downwards. In the second before 1970 there is no such form; the whole second it is.
+timespec decimal_time(std::int64_t ns) {
+    constexpr std::int64_t second = 1'000'000'000;
+    if (ns >= 0 || ns % second == 0) return to_timespec(ns);
+    if (ns > -second) return {-1, 0};
+    return {static_cast<time_t>(ns / second), static_cast<long>(-(ns % second))};
+}
+
 unsigned kind_of(entry const& e) {
     switch (e.type) {
     case file_type::folder: return AE_IFDIR;
@@ -104,7 +113,7 @@ bool tar_writer::begin(entry const& what) {
     ::archive_entry_set_perm(h, static_cast<__LA_MODE_T>(what.mode));
     ::archive_entry_set_uid(h, what.uid);
     ::archive_entry_set_gid(h, what.gid);
-    auto const mtime = to_timespec(what.mtime_ns); // atime and ctime would change with each run
+    auto const mtime = decimal_time(what.mtime_ns); // atime and ctime would change with each run
     ::archive_entry_set_mtime(h, mtime.tv_sec, mtime.tv_nsec);
     ::archive_entry_set_size(h, what.has_content() ? static_cast<la_int64_t>(what.size) : 0);
     if (what.hard_link) ::archive_entry_set_hardlink(h, what.link.c_str());

@@ -105,9 +105,7 @@ void tar_stream::begin(std::size_t at) {
 void tar_stream::tell(std::size_t at) {
     auto& e = plan_.entries[at];
     if (e.hard_link) {
-        auto const first = std::lower_bound(
-            plan_.entries.begin(), plan_.entries.end(), e.link,
-            [](entry const& other, std::string const& path) { return other.path < path; });
+        auto const first = place_of(plan_.entries, e.link);
         if (dropped_[static_cast<std::size_t>(first - plan_.entries.begin())]) {
             // The leader went away or could not be read: this link holds the content now, or leads
             // to the one that does.

@@ -42,7 +42,7 @@ inline constexpr std::uint32_t flag_stale = 2;     ///< not readable now: as in 
 struct entry {
     std::string path; ///< relative to the source, raw bytes; the source itself is ""
     file_type type = file_type::regular;
-    bool hard_link = false; ///< `link` is the path, smaller than this one, that holds the content
+    bool hard_link = false; ///< `link` is the path, earlier than this one, that holds the content
     std::uint32_t mode = 0; ///< permission bits, 07777
     std::uint32_t uid = 0, gid = 0;
     std::uint32_t archive = no_archive; ///< which archive of the chain holds the content
@@ -66,6 +66,23 @@ inline std::string_view parent_of(std::string_view path) noexcept {
 inline std::string_view leaf_of(std::string_view path) noexcept {
     auto const slash = path.rfind('/');
     return slash == std::string_view::npos ? path : path.substr(slash + 1);
+}
+
+/// The order of manifests and archives: by bytes, '/' before all others. A folder's content follows
+/// right behind it, which GNU tar needs to give folders their times.
+inline bool path_before(std::string_view a, std::string_view b) noexcept {
+    auto const [x, y] = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
+    if (x == a.end() || y == b.end()) return y != b.end();
+    auto const rank = [](char c) { return c == '/' ? -1 : int(static_cast<unsigned char>(c)); };
+    return rank(*x) < rank(*y);
+}
+
+/// The entry of `path`, or where it would stand.
+inline std::vector<entry>::const_iterator place_of(std::vector<entry> const& sorted,
+                                                   std::string_view path) noexcept {
+    return std::lower_bound(
+        sorted.begin(), sorted.end(), path,
+        [](entry const& e, std::string_view p) { return path_before(e.path, p); });
 }
 
 /// True when `path` is `folder` or lies beneath it.

@@ -18,8 +18,7 @@ namespace trawl::backup::detail {
 namespace bj = boost::json;
 
 entry const* manifest::find(std::string_view path) const noexcept {
-    auto const at = std::lower_bound(entries.begin(), entries.end(), path,
-                                     [](entry const& e, std::string_view p) { return e.path < p; });
+    auto const at = place_of(entries, path);
     return at != entries.end() && at->path == path ? &*at : nullptr;
 }
 
@@ -258,7 +257,7 @@ void check_entry(entry const& e, manifest const& state) {
         if (!e.path.empty() || e.type != file_type::folder) refuse("the root is missing");
     } else {
         if (!is_clean(e.path)) refuse("a path that leads elsewhere");
-        if (!(state.entries.back().path < e.path)) refuse("a path out of order");
+        if (!path_before(state.entries.back().path, e.path)) refuse("a path out of order");
         auto const* parent = state.find(parent_of(e.path));
         if (!parent || parent->type != file_type::folder) refuse("an entry without its folder");
     }

@@ -32,7 +32,7 @@ struct chain_link {
 ///     {"error":path,"message":text}
 ///     {"end":true,"lines":N,"sha256":"..."}         of every byte before this line
 ///
-/// Entries are sorted by the bytes of their paths. A path that is not UTF-8 is {"b64":"..."}.
+/// Entries are sorted by path_before. A path that is not UTF-8 is {"b64":"..."}.
 /// `archive` is an index into the chain, null without content.
 struct manifest {
     std::string name;

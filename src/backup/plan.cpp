@@ -34,7 +34,7 @@ public:
         result_.entries.reserve(now_.entries.size());
         result_.steps.reserve(now_.entries.size());
         for (auto& e : now_.entries) {
-            while (old < old_size && base_->entries[old].path < e.path) missing(old++);
+            while (old < old_size && path_before(base_->entries[old].path, e.path)) missing(old++);
             if (old < old_size && base_->entries[old].path == e.path)
                 both(std::move(e), old++);
             else
@@ -86,8 +86,7 @@ private:
 
 entry const* find(std::vector<entry> const& entries, std::vector<bool> const& dropped,
                   std::string_view path) {
-    auto const at = std::lower_bound(entries.begin(), entries.end(), path,
-                                     [](entry const& e, std::string_view p) { return e.path < p; });
+    auto const at = place_of(entries, path);
     if (at == entries.end() || at->path != path) return nullptr;
     return dropped[static_cast<std::size_t>(at - entries.begin())] ? nullptr : &*at;
 }
@@ -124,7 +123,7 @@ std::vector<std::string> deletions(std::vector<entry> const& entries, manifest c
     std::vector<std::string> gone;
     auto now = entries.begin();
     for (auto const& before : base.entries) {
-        while (now != entries.end() && now->path < before.path) ++now;
+        while (now != entries.end() && path_before(now->path, before.path)) ++now;
         if (now == entries.end() || now->path != before.path) gone.push_back(before.path);
     }
     return gone;

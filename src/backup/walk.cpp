@@ -38,8 +38,9 @@ public:
             folders_.pop_back();
             read_folder(folder);
         }
-        std::sort(found_.begin(), found_.end(),
-                  [](found const& a, found const& b) { return a.what.path < b.what.path; });
+        std::sort(found_.begin(), found_.end(), [](found const& a, found const& b) {
+            return path_before(a.what.path, b.what.path);
+        });
         join_links();
         result_.entries.reserve(found_.size());
         for (auto& f : found_) result_.entries.push_back(std::move(f.what));

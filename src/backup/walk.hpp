@@ -13,7 +13,7 @@ namespace trawl::backup::detail {
 
 /// What is in a folder, found without following symbolic links.
 struct walked {
-    std::vector<entry> entries;      ///< sorted by path bytes, hard links resolved, no content hash
+    std::vector<entry> entries; ///< sorted by path_before, hard links resolved, no content hash
     std::vector<std::string> unread; ///< folders whose names and names whose facts could not be had
     std::vector<problem> errors;     ///< the reasons
     bool left_out = false;           ///< `except` was met

@@ -1,0 +1,204 @@
+#include "backup/manifest.hpp"
+
+#include "backup/hash.hpp"
+#include "test.hpp"
+
+using namespace trawl::backup;
+using namespace trawl::backup::detail;
+
+namespace {
+
+entry folder(std::string path) {
+    entry e;
+    e.path = std::move(path);
+    e.type = file_type::folder;
+    e.mode = 0755;
+    return e;
+}
+
+entry file(std::string path, std::string_view content = "content") {
+    entry e;
+    e.path = std::move(path);
+    e.mode = 0644;
+    e.size = content.size();
+    e.content = hasher(hash::sha256).of(content);
+    e.archive = 0;
+    return e;
+}
+
+manifest example() {
+    manifest m;
+    m.name = "etc";
+    m.root = "/etc";
+    m.started_ns = 1'795'000'000'123'456'789;
+    chain_link full{kind::full,
+                    1'794'000'000'000'000'001,
+                    "etc_full_20261116.tar.gz",
+                    1234,
+                    hasher(hash::sha256).of("archive"),
+                    "etc_full_20261116.manifest.json",
+                    hasher(hash::sha256).of("manifest")};
+    chain_link incr = full;
+    incr.made = kind::incremental;
+    incr.archive = "etc_incr_20261117.tar.gz";
+    incr.manifest = "etc_incr_20261117.manifest.json";
+    incr.manifest_hash = {};
+    m.chain = {full, incr};
+    m.entries = {folder(""), folder("a"), file("a/new\nline"), file("a/\xff not utf-8"),
+                 file("a-b")};
+    auto& odd = m.entries[4];
+    odd.uid = 4'000'000'000;
+    odd.gid = 1;
+    odd.mtime_ns = -1'000'000'001;
+    odd.ctime_ns = 9'007'199'254'740'993; // a double would lose the last digit
+    odd.inode = 18'446'744'073'709'551'615u;
+    odd.archive = 1;
+    odd.flags = flag_unsettled | flag_stale;
+    odd.attributes = {{"security.x", std::string("\0\xff", 2)}, {"user.y", "text"}};
+    entry link = file("b");
+    link.content = {};
+    link.archive = no_archive;
+    link.hard_link = true;
+    link.link = "a-b";
+    entry symlink;
+    symlink.path = "c";
+    symlink.type = file_type::symlink;
+    symlink.link = "/\x80 \"x\"";
+    entry device;
+    device.path = "d";
+    device.type = file_type::block;
+    device.device = 0x801;
+    m.entries.insert(m.entries.end(), {link, symlink, device});
+    m.deleted = {"gone", "gone/\xfe"};
+    m.errors = {{"secret", "Permission denied"}, {"\xfd", "Input/output error"}};
+    return m;
+}
+
+std::string complaint_about(std::string_view text) {
+    std::string complaint;
+    return parse_manifest(text, complaint) ? std::string() : complaint;
+}
+
+} // namespace
+
+TEST_CASE("a manifest comes back with every field", "[backup]") {
+    auto const before = example();
+    auto const text = serialize(before);
+    std::string complaint;
+    auto const after = parse_manifest(text, complaint);
+    INFO(complaint);
+    REQUIRE(after);
+    CHECK(serialize(*after) == text);
+    CHECK(after->name == "etc");
+    CHECK(after->root == "/etc");
+    CHECK(after->started_ns == before.started_ns);
+    REQUIRE(after->chain.size() == 2);
+    CHECK(after->chain[0].manifest_hash == before.chain[0].manifest_hash);
+    CHECK(after->self().archive == "etc_incr_20261117.tar.gz");
+    REQUIRE(after->entries.size() == before.entries.size());
+    auto const& odd = after->entries[4];
+    CHECK(odd.inode == before.entries[4].inode);
+    CHECK(odd.ctime_ns == 9'007'199'254'740'993);
+    CHECK(odd.mtime_ns == -1'000'000'001);
+    CHECK(odd.attributes == before.entries[4].attributes);
+    CHECK(odd.content == before.entries[4].content);
+    CHECK(after->entries[3].path == "a/\xff not utf-8");
+    CHECK(after->entries[5].hard_link);
+    CHECK(after->entries[6].link == before.entries[6].link);
+    CHECK(after->entries[7].device == 0x801);
+    CHECK(after->deleted == before.deleted);
+    CHECK(after->errors[1].path == "\xfd");
+}
+
+TEST_CASE("a manifest that was cut anywhere is refused and the line is named", "[backup]") {
+    auto const text = serialize(example());
+    for (std::size_t n = 0; n < text.size(); ++n) {
+        auto const complaint = complaint_about(std::string_view(text).substr(0, n));
+        if (!complaint.starts_with("line ")) FAIL("cut at " << n << ": " << complaint);
+    }
+    CHECK(complaint_about(text + "\n") != "");
+    CHECK(complaint_about(text + text) != "");
+}
+
+TEST_CASE("a manifest with any bit flipped is refused and the line is named", "[backup]") {
+    auto const text = serialize(example());
+    for (std::size_t bit = 0; bit < text.size() * 8; ++bit) {
+        auto damaged = text;
+        damaged[bit / 8] = static_cast<char>(damaged[bit / 8] ^ (1 << (bit % 8)));
+        if (!complaint_about(damaged).starts_with("line ")) FAIL("bit " << bit);
+    }
+}
+
+TEST_CASE("lines that are swapped, doubled or lost are noticed", "[backup]") {
+    auto const text = serialize(example());
+    std::vector<std::string> lines;
+    for (std::size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos;
+         begin = end + 1)
+        lines.push_back(text.substr(begin, end - begin + 1));
+    auto const joined = [](std::vector<std::string> const& all) {
+        std::string t;
+        for (auto const& l : all) t += l;
+        return t;
+    };
+    REQUIRE(joined(lines) == text);
+    for (std::size_t i = 0; i + 1 < lines.size(); ++i) {
+        auto swapped = lines, doubled = lines, lost = lines;
+        std::swap(swapped[i], swapped[i + 1]);
+        doubled.insert(doubled.begin() + static_cast<std::ptrdiff_t>(i), lines[i]);
+        lost.erase(lost.begin() + static_cast<std::ptrdiff_t>(i));
+        CHECK(complaint_about(joined(swapped)) != "");
+        CHECK(complaint_about(joined(doubled)) != "");
+        CHECK(complaint_about(joined(lost)) != "");
+    }
+}
+
+TEST_CASE("a manifest that leads elsewhere is refused although its checksum is right", "[backup]") {
+    auto const refused = [](auto change) {
+        auto m = example();
+        change(m);
+        return complaint_about(serialize(m));
+    };
+    CHECK(refused([](manifest&) {}) == "");
+    for (auto const* path :
+         {"/etc/passwd", "..", "../x", "a/../../x", "a//b", "a/./b", "a/", "./a"}) {
+        INFO(path);
+        CHECK(refused([&](manifest& m) { m.entries.back().path = path; }) != "");
+    }
+    CHECK(refused([](manifest& m) { m.entries.back().path = std::string("d\0e", 3); }) != "");
+    CHECK(refused([](manifest& m) { m.entries.back().path = "no folder/d"; }) != "");
+    CHECK(refused([](manifest& m) { m.entries.back().path = "c/d"; }) != ""); // beneath a symlink
+    CHECK(refused([](manifest& m) { m.entries[5].link = "c"; }) != "");
+    CHECK(refused([](manifest& m) { m.entries[5].link = "zz"; }) != "");
+    CHECK(refused([](manifest& m) { m.entries[2].archive = 2; }) != "");
+    CHECK(refused([](manifest& m) { m.entries[2].archive = no_archive; }) != "");
+    CHECK(refused([](manifest& m) { m.entries[2].content = {}; }) != "");
+    CHECK(refused([](manifest& m) { m.entries[2].mode = 010000; }) != "");
+    CHECK(refused([](manifest& m) { m.entries.erase(m.entries.begin()); }) != "");
+    CHECK(refused([](manifest& m) { m.chain[1].archive = "../x"; }) != "");
+    CHECK(refused([](manifest& m) { m.chain[0].manifest = "/x"; }) != "");
+    CHECK(refused([](manifest& m) { m.chain[0].manifest_hash = {}; }) != "");
+    CHECK(refused([](manifest& m) { m.chain[0].made = kind::incremental; }) != "");
+    CHECK(refused([](manifest& m) { m.name = "x/y"; }) != "");
+}
+
+TEST_CASE("MD5 hashes are told from SHA-256 by the header", "[backup]") {
+    auto m = example();
+    m.algorithm = hash::md5;
+    CHECK(complaint_about(serialize(m)) != "");
+    for (auto& e : m.entries)
+        if (e.content) e.content = hasher(hash::md5).of("content");
+    CHECK(complaint_about(serialize(m)) == "");
+    CHECK(hex(hasher(hash::md5).of("abc")) == "900150983cd24fb0d6963f7d28e17f72");
+    CHECK(hex(hasher(hash::sha256).of("abc")) ==
+          "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+TEST_CASE("the header alone tells when a backup was made", "[backup]") {
+    auto const text = serialize(example());
+    std::string complaint;
+    auto const header = parse_header(text.substr(0, text.find('\n')), complaint);
+    REQUIRE(header);
+    CHECK(header->self().created_ns == 1'794'000'000'000'000'001);
+    CHECK_FALSE(parse_header("{}", complaint));
+    CHECK_FALSE(parse_header("", complaint));
+}
