@@ -52,6 +52,13 @@ int signal_number(std::string_view name) {
 
 struct ssh_connection::channel {
     channel(ssh_connection& o, ssh_channel h) : owner(o), handle(h) {}
+    channel(channel const&) = delete;
+    channel& operator=(channel const&) = delete;
+    // libssh keeps the channel until the client's CLOSE and would call back meanwhile.
+    ~channel() {
+        ssh_remove_channel_callbacks(handle, &callbacks);
+        ssh_channel_free(handle);
+    }
 
     ssh_connection& owner;
     ssh_channel handle;
@@ -63,6 +70,7 @@ struct ssh_connection::channel {
     task_group* running = nullptr; ///< while it runs
     detail::waiter_list changed;   ///< data, EOF, room to write, ...: look again
     bool started = false, eof = false, closed = false;
+    bool news = false; ///< something of the client's came in: data, EOF or CLOSE
 };
 
 // What libssh calls while it digests packets: notes only, settle() acts on them.
@@ -98,11 +106,16 @@ struct ssh_connection::callbacks {
         auto& opened = self.channels_.emplace_back(self, handle);
         auto& calls = opened.callbacks;
         calls.userdata = &opened;
+        calls.channel_data_function = [](ssh_session, ssh_channel, void*, std::uint32_t, int,
+                                         void* of) {
+            channel_of(of).news = true;
+            return 0; // feed() reads it
+        };
         calls.channel_eof_function = [](ssh_session, ssh_channel, void* of) {
-            channel_of(of).eof = true;
+            channel_of(of).eof = channel_of(of).news = true;
         };
         calls.channel_close_function = [](ssh_session, ssh_channel, void* of) {
-            channel_of(of).closed = true;
+            channel_of(of).closed = channel_of(of).news = true;
         };
         calls.channel_signal_function = signal;
         calls.channel_exec_request_function = [](ssh_session, ssh_channel, char const* line,
@@ -177,7 +190,7 @@ ssh_connection::ssh_connection(tcp::socket client, ssh_bind host, ssh_policy& po
 
 ssh_connection::~ssh_connection() {
     --policy_.stats.open;
-    for (auto& left : channels_) ssh_channel_free(left.handle);
+    channels_.clear();
     if (!session_) return;
     if (keys_exchanged_) ssh_event_remove_session(event_.get(), session_.get());
     if (fault_ != fault::die) ssh_disconnect(session_.get());
@@ -266,7 +279,6 @@ void ssh_connection::settle() {
         if (each.closed && each.running) each.running->cancel();
         if (each.started) continue;
         if (each.closed) {
-            ssh_channel_free(each.handle);
             channels_.remove_if([&](channel const& one) { return &one == &each; });
         } else if (each.request) {
             each.started = true;
@@ -378,16 +390,22 @@ awaitable<> ssh_connection::forward(channel& to, asio::posix::stream_descriptor&
 awaitable<> ssh_connection::feed(channel& from, command& into) {
     std::vector<char> bytes(piece);
     for (bool open = true;;) {
+        from.news = false;
         auto const size = ssh_channel_read_nonblocking(from.handle, bytes.data(), piece, 0);
         drive(); // the window's adjustment wants to be sent, and packets may have come in
         if (size > 0) {
-            if (!open) continue;
+            if (!open) { // nobody reads it; the others get their turn
+                co_await yield();
+                continue;
+            }
             asio::error_code failure;
             auto const text = asio::buffer(bytes.data(), static_cast<std::size_t>(size));
             co_await asio::async_write(into.input(), text,
                                        asio::redirect_error(asio::use_awaitable, failure));
             if (failure == asio::error::operation_aborted) throw std::system_error(failure);
             open = !failure;
+        } else if (from.news) {
+            continue;
         } else if (from.eof || from.closed || ended_ || size == SSH_ERROR) {
             asio::error_code ignored;
             into.input().close(ignored);
@@ -415,7 +433,8 @@ awaitable<> ssh_connection::send(channel& to, std::string_view bytes, bool is_st
         bytes.remove_prefix(static_cast<std::size_t>(sent));
         drive();
         if (fault_ == fault::die) co_return reset();
-        if (sent == 0) co_await changed(to); // keys are being renewed
+        // Keys are being renewed; libssh does not tell when that is over.
+        if (sent == 0) co_await sleep_for(std::chrono::milliseconds(1));
     }
 }
 
@@ -438,7 +457,6 @@ void ssh_connection::finish(channel& to) {
         ssh_channel_send_eof(to.handle);
         ssh_channel_close(to.handle);
     }
-    ssh_channel_free(to.handle); // libssh keeps it until the client's CLOSE
 }
 
 std::vector<std::string> ssh_connection::environment(channel const& of) const {
