@@ -11,6 +11,7 @@ using namespace trawl::cli;
 
 // In the order of --help.
 constexpr void (*verbs[])(CLI::App&, action&){
+    add_mail,
     add_backup,
 };
 

@@ -109,6 +109,37 @@ inline bool wait_for_port(std::uint16_t port, child_process& server) {
     return false;
 }
 
+/// Postfix's smtp-sink on a free port, with what it stores.
+class smtp_sink {
+public:
+    explicit smtp_sink(std::vector<std::string> const& flags)
+        : port(free_port()), process(command(flags)) {
+        if (!wait_for_port(port, process)) throw std::runtime_error("smtp-sink did not start");
+    }
+    std::string at() const { return "127.0.0.1:" + std::to_string(port); }
+    /// The stored messages, in no order; smtp-sink puts an empty line behind each.
+    std::vector<std::string> messages() const {
+        std::vector<std::string> found;
+        for (auto const& entry : std::filesystem::directory_iterator(folder.path))
+            found.push_back(read_file(entry.path()));
+        return found;
+    }
+
+    temporary_folder folder;
+    std::uint16_t port;
+    child_process process;
+
+private:
+    std::vector<std::string> command(std::vector<std::string> const& flags) const {
+        if (!have("/usr/sbin/smtp-sink")) skip("needs Postfix's smtp-sink");
+        std::vector<std::string> words{"/usr/sbin/smtp-sink", "-d", folder.path.string() + "/m."};
+        if (::geteuid() == 0) words.insert(words.end(), {"-u", "nobody"});
+        words.insert(words.end(), flags.begin(), flags.end());
+        words.insert(words.end(), {at(), "100"});
+        return words;
+    }
+};
+
 /// A server on 127.0.0.1 that follows a script, a connection after the other.
 class scripted_server {
 public:

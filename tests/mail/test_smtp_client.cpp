@@ -99,41 +99,9 @@ scripted_server::script then(scripted_server::script first, scripted_server::scr
     return first;
 }
 
-/// Postfix's smtp-sink, which stores what it takes.
-class sink {
-public:
-    explicit sink(std::vector<std::string> flags)
-        : port(test::free_port()), process(command(flags)) {
-        REQUIRE(test::wait_for_port(port, process));
-    }
-    test::temporary_folder folder;
-    std::uint16_t port;
-    test::child_process process;
-
-    /// The stored messages; smtp-sink puts an empty line behind each.
-    std::vector<std::string> messages() const {
-        std::vector<std::string> found;
-        for (auto const& entry : std::filesystem::directory_iterator(folder.path))
-            found.push_back(test::read_file(entry.path()));
-        return found;
-    }
-
-private:
-    std::vector<std::string> command(std::vector<std::string> const& flags) const {
-        std::string const program = "/usr/sbin/smtp-sink";
-        if (!test::have(program)) test::skip("needs Postfix's smtp-sink");
-        std::vector<std::string> words{program};
-        if (::geteuid() == 0) words.insert(words.end(), {"-u", "nobody"});
-        words.insert(words.end(), {"-d", folder.path.string() + "/m."});
-        words.insert(words.end(), flags.begin(), flags.end());
-        words.insert(words.end(), {"127.0.0.1:" + std::to_string(port), "100"});
-        return words;
-    }
-};
-
 smtp::receipt send_to_sink(std::vector<std::string> flags, mime::message message,
                            std::string* stored = nullptr) {
-    sink server(std::move(flags));
+    test::smtp_sink server(std::move(flags));
     smtp::receipt receipt;
     auto const main = [&]() -> awaitable<> {
         auto executor = co_await asio::this_coro::executor;
@@ -243,7 +211,7 @@ outcome send_to(aiosmtpd const& server, std::function<void(smtp::options&)> chan
 } // namespace
 
 TEST_CASE("smtp-sink takes messages over one kept connection", "[mail]") {
-    sink server({});
+    test::smtp_sink server({});
     auto const main = [&]() -> awaitable<> {
         auto executor = co_await asio::this_coro::executor;
         smtp::client client(executor, plain_to(server.port));
@@ -584,7 +552,7 @@ TEST_CASE("a kept connection that died while idle is replaced once", "[mail]") {
 }
 
 TEST_CASE("sends of one client take turns on one connection", "[mail]") {
-    sink server({});
+    test::smtp_sink server({});
     auto const main = [&]() -> awaitable<> {
         auto executor = co_await asio::this_coro::executor;
         smtp::client client(executor, plain_to(server.port));
@@ -632,7 +600,7 @@ TEST_CASE("a send cancelled at any step closes the connection and leaves the cli
 }
 
 TEST_CASE("a connection made by somebody else is used and not replaced", "[mail]") {
-    sink server({});
+    test::smtp_sink server({});
     auto const main = [&]() -> awaitable<> {
         auto executor = co_await asio::this_coro::executor;
         asio::ip::tcp::socket socket(executor);
