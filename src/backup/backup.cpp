@@ -59,7 +59,10 @@ private:
     }
 
     awaitable<> squeeze(std::shared_ptr<slot> place, std::string block) {
-        auto compress = [this, &block] { return work_.compress(block); };
+        auto compress = [this, &block] {
+            auto const plain = std::move(block); // a MiB is to be freed here, not on the loop
+            return work_.compress(plain);
+        };
         auto result = co_await cpu_.run(compress);
         co_await place->done.push(std::move(result));
     }
@@ -67,7 +70,10 @@ private:
     awaitable<> drain() {
         while (auto place = co_await order_.pop()) {
             auto result = co_await (*place)->done.pop();
-            auto write = [this, &result] { work_.write(*result); };
+            auto write = [this, &result] {
+                auto const block = std::move(*result);
+                work_.write(block);
+            };
             co_await cpu_.run(write_lane_, write);
         }
     }

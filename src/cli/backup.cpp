@@ -6,6 +6,7 @@
 
 #include <boost/json/array.hpp>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <ctime>
@@ -155,7 +156,11 @@ std::chrono::system_clock::time_point moment(std::string const& text) {
         if (!end || *end != '\0') continue;
         parts.tm_isdst = -1;
         if (!with_time) parts.tm_mday += 1; // mktime carries over
-        auto const at = std::chrono::system_clock::from_time_t(std::mktime(&parts));
+        // The clock counts nanoseconds in 64 bits: after April 2262 it is simply late.
+        constexpr auto latest = std::chrono::floor<std::chrono::seconds>(
+            std::chrono::system_clock::duration::max() - std::chrono::seconds(2));
+        auto const seconds = std::min<std::time_t>(std::mktime(&parts), latest.count());
+        auto const at = std::chrono::system_clock::from_time_t(seconds);
         auto const whole = with_time ? std::chrono::seconds(1) : std::chrono::seconds(0);
         return at + whole - std::chrono::nanoseconds(1);
     }
