@@ -172,6 +172,10 @@ void pinger::state::watch(detail::port& p) {
     p.readiness->async_wait(asio::posix::stream_descriptor::wait_read, std::move(ready));
 }
 
+void pinger::state::settle() {
+    if (engine.idle() && parked_) parked_->signal();
+}
+
 void pinger::state::close() {
     closed_ = true;
     if (parked_) parked_->signal();
@@ -195,7 +199,9 @@ void pinger::state::check() const {
 struct pinger::state::question {
     explicit question(state& s) : of(s), asker(s.asking) {}
     ~question() {
-        if (!answer) of.engine.forget(slot);
+        if (answer) return;
+        of.engine.forget(slot);
+        of.settle();
     }
     std::uint64_t tag() const noexcept { return reinterpret_cast<std::uintptr_t>(this); }
 

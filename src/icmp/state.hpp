@@ -73,6 +73,8 @@ struct pinger::state : std::enable_shared_from_this<pinger::state> {
 
     /// Makes the pump run, or look again.
     void kick();
+    /// To be called when something was forgotten: lets the pump end if that was the last.
+    void settle();
     void close();
     /// Throws what ended the pump, or pinger_closed.
     void check() const;

@@ -41,6 +41,7 @@ struct sweep::state final : detail::source, detail::listener {
     ~state() {
         std::erase(owner->listeners, this);
         owner->engine.close(lane);
+        owner->settle();
     }
 
     static awaitable<bool> ready(std::shared_ptr<state> self);
