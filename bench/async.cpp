@@ -28,7 +28,8 @@ using namespace std::chrono_literals;
 
 constexpr int rounds = 7;
 
-/// Nanoseconds for each of `n` operations that `body(n)` does: the median of several runs of the loop.
+/// Nanoseconds for each of `n` operations that `body(n)` does: the median of several runs of the
+/// loop.
 double nanoseconds(int n, std::function<awaitable<>(int)> const& body) {
     std::vector<double> seen;
     for (int round = 0; round < rounds; ++round) {
@@ -48,7 +49,8 @@ void say(char const* what, double value, char const* unit, char const* aim) {
     fmt::print("{:<64} {:>10.1f} {:<4} {}\n", what, value, unit, aim);
 }
 
-/// Two coroutines hand one element to and fro, so that every pop waits: with and without a deadline.
+/// Two coroutines hand one element to and fro, so that every pop waits: with and without a
+/// deadline.
 awaitable<> handover(int n, time_point deadline) {
     queue<int> there(1), back(1);
     auto echo = [&]() -> awaitable<> {
@@ -117,8 +119,10 @@ void memory() {
         auto const began = clock::now();
         for (int i = 0; i < n; ++i) asio::co_spawn(io, nap(), [](std::exception_ptr) {});
         io.poll();
-        say("100,000 sleeping tasks", static_cast<double>(resident_bytes() - before) / 1048576, "MiB", "aim <= 120");
-        say("  started in", std::chrono::duration<double, std::milli>(clock::now() - began).count(), "ms", "");
+        say("100,000 sleeping tasks", static_cast<double>(resident_bytes() - before) / 1048576,
+            "MiB", "aim <= 120");
+        say("  started in", std::chrono::duration<double, std::milli>(clock::now() - began).count(),
+            "ms", "");
     }
     asio::io_context io(1);
     std::size_t each = 0;
@@ -132,7 +136,8 @@ void memory() {
     auto all = [&]() -> awaitable<> { co_await with_group(body); };
     asio::co_spawn(io, all(), [](std::exception_ptr) {});
     io.run();
-    say("an idle child of a task_group, with its deadline", static_cast<double>(each), "B", "aim <= 1,229");
+    say("an idle child of a task_group, with its deadline", static_cast<double>(each), "B",
+        "aim <= 1,229");
 }
 
 void deadline_memory() {
@@ -140,7 +145,9 @@ void deadline_memory() {
     asio::io_context io(1);
     mutex door;
     std::size_t plain = 0, timed = 0;
-    auto wait_until = [&](time_point deadline) -> awaitable<> { auto guard = co_await door.lock_until(deadline); };
+    auto wait_until = [&](time_point deadline) -> awaitable<> {
+        auto guard = co_await door.lock_until(deadline);
+    };
     auto body = [&](task_group& group) -> awaitable<> {
         auto held = co_await door.lock();
         auto before = mallinfo2().uordblks;
@@ -154,8 +161,8 @@ void deadline_memory() {
     auto all = [&]() -> awaitable<> { co_await with_group(body); };
     asio::co_spawn(io, all(), [](std::exception_ptr) {});
     io.run();
-    say("a deadline on a wait of ours, beside the same wait without", static_cast<double>(timed) - static_cast<double>(plain),
-        "B", "aim <= 256");
+    say("a deadline on a wait of ours, beside the same wait without",
+        static_cast<double>(timed) - static_cast<double>(plain), "B", "aim <= 256");
 }
 
 } // namespace
@@ -169,10 +176,13 @@ int main() {
     say("queue push + pop, nobody waits", nanoseconds(n, push_pop), "ns", "aim <= 60");
     auto const turn = nanoseconds(n, bare_turns);
     say("an awaitable that yields once", turn, "ns", "");
-    say("with_timeout around it, more than that", nanoseconds(n, timeouts) - turn, "ns", "aim <= 1,300");
-    say("Asio's || with a steady_timer, more than that", nanoseconds(n / 4, asio_timeouts) - turn, "ns", "");
+    say("with_timeout around it, more than that", nanoseconds(n, timeouts) - turn, "ns",
+        "aim <= 1,300");
+    say("Asio's || with a steady_timer, more than that", nanoseconds(n / 4, asio_timeouts) - turn,
+        "ns", "");
     offload_pool pool(offload_pool::options{2, "bench", nullptr});
-    say("an offload round trip", nanoseconds(n / 10, [&](int k) { return offloads(k, pool); }) / 1000, "us", "aim <= 10");
+    say("an offload round trip",
+        nanoseconds(n / 10, [&](int k) { return offloads(k, pool); }) / 1000, "us", "aim <= 10");
     memory();
     deadline_memory();
 }

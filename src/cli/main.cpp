@@ -13,6 +13,8 @@ using namespace trawl::cli;
 constexpr void (*verbs[])(CLI::App&, action&){
     add_mail,
     add_backup,
+    add_run,
+    add_demo,
 };
 
 /// Thousands of sockets at once, a reader that may go away, and no core file that could hold a secret.

@@ -5,10 +5,12 @@
 #include <boost/json/value.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 namespace trawl::json {
 
@@ -32,6 +34,14 @@ public:
     record& field(std::string_view name, char const* bytes) { return field(name, text(bytes)); }
     record& field(std::string_view name, std::string const& bytes) {
         return field(name, text(bytes));
+    }
+    record& field(std::string_view name, std::nullptr_t) {
+        return field(name, boost::json::value(nullptr));
+    }
+    template <class Number>
+    requires std::is_arithmetic_v<Number> // a literal 0 is no null pointer here
+        record& field(std::string_view name, Number number) {
+        return field(name, boost::json::value(number));
     }
     record& field(std::string_view name, std::chrono::nanoseconds length) {
         return field(name, seconds(length));

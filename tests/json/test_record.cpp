@@ -28,3 +28,8 @@ TEST_CASE("times are RFC 3339 in UTC", "[json]") {
     auto const moment = std::chrono::system_clock::time_point(1'700'000'000s + 45ms);
     CHECK(trawl::json::time(moment).as_string() == "2023-11-14T22:13:20.045Z");
 }
+
+TEST_CASE("a zero and a null are what they are", "[json]") {
+    auto const line = record("x", "y").field("n", 0).field("none", nullptr).field("no", false).line();
+    CHECK(line == R"({"v":1,"type":"x","verb":"y","n":0,"none":null,"no":false})");
+}
