@@ -11,10 +11,8 @@ using namespace trawl::cli;
 
 // In the order of --help.
 constexpr void (*verbs[])(CLI::App&, action&){
-    add_mail,
     add_backup,
-    add_run,
-    add_demo,
+    add_lab,
 };
 
 /// Thousands of sockets at once, a reader that may go away, and no core file that could hold a secret.
