@@ -43,6 +43,7 @@ enum class errc {
     bad_key,            ///< not a private key that libssh can read
     bad_passphrase,     ///< the private key is encrypted and the passphrase is wrong or missing
     bad_known_hosts,    ///< the known_hosts file cannot be read or written
+    no_status, ///< the command ended without an exit status (a signal, or the server told none)
 };
 
 std::error_category const& category() noexcept; ///< "trawl.ssh"
@@ -250,6 +251,8 @@ public:
     std::string const& host() const noexcept;
     /// The address and port that answered, as in error messages: "10.0.0.7:22".
     std::string const& peer() const noexcept;
+    /// The address of that; none before the first connection.
+    std::optional<asio::ip::address> address() const noexcept;
     /// The server's version string ("SSH-2.0-OpenSSH_9.2p1"), empty before the banner.
     std::string const& banner() const noexcept;
     /// The key that the host has shown; empty type before the key exchange.

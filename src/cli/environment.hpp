@@ -10,6 +10,8 @@
 
 #include <memory>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 namespace trawl::cli {
 
@@ -34,6 +36,7 @@ struct settings {
     int verbosity = 0;
     bool stats = false; ///< hold and lag of the loop on stderr (or as a "loop" record with --json)
                         ///< at the end
+    std::vector<std::string> command = {}; ///< what followed "--" (trawl ssh)
 };
 
 /// A mistake in the command line that only the verb can see: one line on stderr, exit code 2.

@@ -1,8 +1,10 @@
 #include "cli/verb.hpp"
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <string_view>
 #include <sys/resource.h>
 
 namespace {
@@ -11,6 +13,7 @@ using namespace trawl::cli;
 
 // In the order of --help.
 constexpr void (*verbs[])(CLI::App&, action&){
+    add_ssh,
     add_backup,
     add_lab,
 };
@@ -44,8 +47,14 @@ int run(int argc, char** argv) {
     add_common(app, words);
     for (auto add : verbs) add(app, chosen);
     for (auto* verb : app.get_subcommands(nullptr)) verb->fallthrough();
+    // CLI11 does not tell where "--" stood; what follows it is the command of `trawl ssh`.
+    auto** const mark = std::find_if(argv + std::min(argc, 1), argv + argc,
+                                     [](char const* word) { return std::string_view(word) == "--"; });
+    if (mark != argv + argc) words.command.assign(mark + 1, argv + argc);
     try {
-        app.parse(argc, argv);
+        app.parse(static_cast<int>(mark - argv), argv);
+        if (mark != argv + argc && !app.got_subcommand("ssh"))
+            throw CLI::ParseError("-- COMMAND is for trawl ssh", usage);
     } catch (CLI::Success const& e) { // --help, --version
         return app.exit(e);
     } catch (CLI::ParseError const& e) {

@@ -23,6 +23,7 @@ constexpr description descriptions[] = {
     {errc::bad_key, "bad_key", "not a readable private key"},
     {errc::bad_passphrase, "bad_passphrase", "wrong or missing passphrase"},
     {errc::bad_known_hosts, "bad_known_hosts", "known_hosts file cannot be used"},
+    {errc::no_status, "no_status", "no exit status"},
 };
 
 description const* find(int value) noexcept {
@@ -70,7 +71,7 @@ std::string_view failure::word() const noexcept {
     if (code().category() == category())
         if (auto const* known = find(code().value())) return known->word;
     if (code() == trawl::errc::timed_out) return "timed_out";
-    if (code() == trawl::errc::bad_name) return "bad_name";
+    if (at_ == phase::resolve) return "resolve_failed";
     return "system";
 }
 

@@ -33,6 +33,7 @@ struct detail::session_state {
     asio::any_io_executor executor;
     ssh::options how;
     std::string peer, banner;
+    std::optional<asio::ip::address> address;
     host_key shown;
     std::shared_ptr<transport> link;
     limiter channels;
@@ -180,7 +181,8 @@ awaitable<> check_host_key(state_ptr self) {
 
 awaitable<> establish(state_ptr self, tcp::socket socket) {
     asio::error_code unknown;
-    if (auto const at = socket.remote_endpoint(unknown); !unknown) self->peer = to_text(at);
+    if (auto const at = socket.remote_endpoint(unknown); !unknown)
+        self->peer = to_text(at), self->address = at.address();
     socket.set_option(tcp::no_delay(true),
                       unknown); // SSH_OPTIONS_NODELAY is for libssh's own connect only
     co_await self->how.known->prepare(self->how.host, self->how.port);
@@ -344,6 +346,7 @@ awaitable<> session::disconnect() { return say_goodbye(state_); }
 bool session::connected() const noexcept { return state_->link && state_->link->alive(); }
 std::string const& session::host() const noexcept { return state_->how.host; }
 std::string const& session::peer() const noexcept { return state_->peer; }
+std::optional<asio::ip::address> session::address() const noexcept { return state_->address; }
 std::string const& session::banner() const noexcept { return state_->banner; }
 host_key const& session::key() const noexcept { return state_->shown; }
 

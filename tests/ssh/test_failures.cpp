@@ -88,7 +88,7 @@ TEST_CASE("a refused connection says so", "[ssh][failure]") {
 TEST_CASE("a name without an address fails in the resolve phase", "[ssh][failure]") {
     auto const thrown = connect_failure(ssh::options{.host = "web.example"});
     CHECK(thrown.at() == ssh::phase::resolve);
-    CHECK(thrown.word() == "bad_name");
+    CHECK(thrown.word() == "resolve_failed");
 }
 
 TEST_CASE("a second address is tried when the first refuses", "[ssh][failure]") {
