@@ -75,7 +75,8 @@ def upper(_):
         assert sorted(run("upper_client", port, *lines).splitlines()) == sorted(line.upper() for line in lines)
         silent.sendall(b"one\ntw")
         silent.sendall(b"o\n")
-        answer = silent.makefile().readline() + silent.makefile().readline()
+        answers = silent.makefile()
+        answer = answers.readline() + answers.readline()
         assert answer == "ONE\nTWO\n", answer
         process.terminate()
         assert process.wait(10) == 0, "SIGTERM is no clean end"
