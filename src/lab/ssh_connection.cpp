@@ -6,6 +6,7 @@
 
 #include <asio/buffer.hpp>
 #include <asio/redirect_error.hpp>
+#include <asio/this_coro.hpp>
 #include <asio/use_awaitable.hpp>
 #include <asio/write.hpp>
 
@@ -15,6 +16,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -193,7 +195,7 @@ ssh_connection::~ssh_connection() {
     channels_.clear();
     if (!session_) return;
     if (keys_exchanged_) ssh_event_remove_session(event_.get(), session_.get());
-    if (fault_ != fault::die) ssh_disconnect(session_.get());
+    ssh_disconnect(session_.get());
 }
 
 awaitable<> ssh_connection::serve() {
@@ -299,10 +301,21 @@ void ssh_connection::end(std::string_view why) {
     if (group_) group_->cancel();
 }
 
+// RST, and not a word more: libssh would still close its channels in good order, so its descriptor
+// is turned into one that leads nowhere. Asio undoes a linger option of its own before it closes;
+// this one it does not know of.
 void ssh_connection::reset() {
-    asio::error_code ignored;
-    socket_.set_option(tcp::socket::linger(true, 0), ignored); // closing sends RST
+    if (ended_) return;
+    if (int const descriptor = ssh_get_fd(session_.get()); descriptor >= 0) {
+        int const nowhere = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        ::dup3(nowhere, descriptor, O_CLOEXEC);
+        ::close(nowhere);
+    }
+    linger const none{.l_onoff = 1, .l_linger = 0};
+    ::setsockopt(socket_.native_handle(), SOL_SOCKET, SO_LINGER, &none, sizeof none);
     end("died on purpose");
+    asio::error_code ignored;
+    socket_.close(ignored);
 }
 
 awaitable<> ssh_connection::run_channel(channel& to) {
@@ -358,7 +371,9 @@ awaitable<> ssh_connection::run_command(channel& to) {
     // So that the destructor, which reaps, need not wait for the dying.
     process->signal(SIGKILL);
     auto gone = process->ended();
+    co_await asio::this_coro::throw_if_cancelled(false);
     co_await shielded(within(std::chrono::seconds(1), std::move(gone)));
+    co_await asio::this_coro::throw_if_cancelled(true);
     if (failure) std::rethrow_exception(failure);
 }
 

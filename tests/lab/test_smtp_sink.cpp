@@ -111,8 +111,8 @@ TEST_CASE("many clients deliver at once and no message is lost", "[lab][smtp]") 
         auto executor = co_await asio::this_coro::executor;
         auto const one = [&](int number) -> awaitable<> {
             tcp::socket client(executor);
-            co_await client.async_connect({lab.smtp_address(), lab.smtp_port()},
-                                          asio::use_awaitable);
+            tcp::endpoint const server(lab.smtp_address(), lab.smtp_port());
+            co_await client.async_connect(server, asio::use_awaitable);
             std::string talk = "EHLO tester\r\n";
             for (int i = 0; i < 5; ++i)
                 talk += fmt::format(
@@ -149,8 +149,9 @@ TEST_CASE("an idle client gets 421 and one that vanishes leaves no file", "[lab]
         trawl::lab::smtp_sink sink(executor, options);
         auto const both = [&](trawl::task_group& group) -> awaitable<> {
             group.spawn_background(sink.serve());
+            tcp::endpoint const server(options.address, sink.port());
             tcp::socket idle(executor);
-            co_await idle.async_connect({options.address, sink.port()}, asio::use_awaitable);
+            co_await idle.async_connect(server, asio::use_awaitable);
             std::string heard;
             asio::error_code end;
             co_await asio::async_read(idle, asio::dynamic_buffer(heard),
@@ -158,7 +159,7 @@ TEST_CASE("an idle client gets 421 and one that vanishes leaves no file", "[lab]
             CHECK(heard.find("\r\n421 4.4.2") != std::string::npos);
 
             tcp::socket half(executor);
-            co_await half.async_connect({options.address, sink.port()}, asio::use_awaitable);
+            co_await half.async_connect(server, asio::use_awaitable);
             std::string const text =
                 "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nhalf a message\r\n";
             co_await asio::async_write(half, asio::buffer(text), asio::use_awaitable);

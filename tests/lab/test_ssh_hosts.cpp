@@ -1,6 +1,7 @@
 #include "lab_test.hpp"
 
 #include <trawl/error.hpp>
+#include <trawl/ssh.hpp>
 
 #include <asio/completion_condition.hpp>
 #include <asio/ip/tcp.hpp>
@@ -273,7 +274,8 @@ TEST_CASE("a thousand hosts listen and answer", "[lab]") {
         std::size_t greeted = 0;
         auto const greet = [&](asio::ip::address host) -> awaitable<> {
             tcp::socket client(executor);
-            co_await client.async_connect({host, lab.ssh_port()}, asio::use_awaitable);
+            tcp::endpoint const server(host, lab.ssh_port());
+            co_await client.async_connect(server, asio::use_awaitable);
             std::string banner;
             auto into = asio::dynamic_buffer(banner);
             co_await asio::async_read(client, into, asio::transfer_at_least(8),
@@ -346,7 +348,8 @@ TEST_CASE("a silent client and one that talks nonsense are dropped", "[lab]") {
         auto executor = co_await asio::this_coro::executor;
         auto const until_closed = [&](std::string_view text) -> awaitable<std::string> {
             tcp::socket client(executor);
-            co_await client.async_connect({lab.hosts()[0], lab.ssh_port()}, asio::use_awaitable);
+            tcp::endpoint const server(lab.hosts()[0], lab.ssh_port());
+            co_await client.async_connect(server, asio::use_awaitable);
             asio::error_code end;
             co_await asio::async_write(client, asio::buffer(text),
                                        asio::redirect_error(asio::use_awaitable, end));
@@ -389,6 +392,50 @@ TEST_CASE("faults: refuse, hang and die cost only their own client", "[lab]") {
         CHECK(mute.status == 255);
         auto const well = co_await trawl::test::sh(ssh(lab, "echo well", 0));
         CHECK(well.out == "well\n");
+    });
+}
+
+TEST_CASE("trawl's own client and the lab share one loop", "[lab]") {
+    auto options = small(200);
+    options.faults = {{options.hosts[7], fault::refuse},
+                      {options.hosts[8], fault::hang},
+                      {options.hosts[9], fault::die}};
+    with_world(options, [](world& lab) -> awaitable<> {
+        auto executor = co_await asio::this_coro::executor;
+        trawl::ssh::host_keys::options known;
+        known.file = lab.known_hosts_path();
+        trawl::ssh::options host;
+        host.port = lab.ssh_port();
+        host.user = lab.user();
+        host.identity = trawl::ssh::load_private_key(lab.key_path());
+        host.known = std::make_shared<trawl::ssh::host_keys>(known);
+        host.timeouts.handshake = 5s;
+        std::size_t good = 0;
+        std::vector<std::string> failed;
+        auto const one = [&](std::string address) -> awaitable<> {
+            auto own = host;
+            own.host = address;
+            trawl::ssh::session session(executor, std::move(own));
+            std::string failure;
+            try {
+                co_await session.connect();
+                auto const ran = co_await session.exec("echo $TRAWL_LAB_HOST; echo e >&2; exit 3");
+                if (ran.exit_status == 3 && ran.out == address + "\n" && ran.err == "e\n") ++good;
+            } catch (trawl::ssh::failure const& e) {
+                failure = fmt::format("{} {}", address, name(e.at()));
+            }
+            if (!failure.empty()) failed.push_back(failure);
+            co_await session.disconnect();
+        };
+        auto const all = [&](trawl::task_group& group) -> awaitable<> {
+            for (auto const& address : lab.hosts()) group.spawn(one(address.to_string()));
+            co_return;
+        };
+        co_await trawl::with_group(all);
+        std::sort(failed.begin(), failed.end());
+        CHECK(good == 197);
+        CHECK(failed ==
+              std::vector<std::string>{"127.7.0.10 exec", "127.7.0.8 connect", "127.7.0.9 banner"});
     });
 }
 
