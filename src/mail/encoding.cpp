@@ -3,7 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
+#include <cstdint>
+#include <cstring>
 #include <vector>
 
 namespace trawl::mime::detail {
@@ -100,6 +101,14 @@ std::size_t utf8_length(std::string_view text) noexcept {
 
 bool is_utf8(std::string_view text) noexcept {
     while (!text.empty()) {
+        if (text.size() >= 8) { // eight ASCII bytes at a time
+            std::uint64_t word;
+            std::memcpy(&word, text.data(), 8);
+            if ((word & 0x8080808080808080u) == 0) {
+                text.remove_prefix(8);
+                continue;
+            }
+        }
         auto const length = utf8_length(text);
         if (length == 0) return false;
         text.remove_prefix(length);
@@ -121,55 +130,64 @@ std::string with_crlf(std::string_view text) {
     return out;
 }
 
-std::string base64(std::string_view bytes) {
+static void append_base64(std::string& out, std::string_view bytes) {
     static constexpr char alphabet[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    std::string out;
-    out.reserve((bytes.size() + 2) / 3 * 4);
-    auto const byte = [&](std::size_t i) {
-        return i < bytes.size() ? static_cast<unsigned char>(bytes[i]) : 0u;
-    };
-    for (std::size_t i = 0; i < bytes.size(); i += 3) {
-        auto const three = byte(i) << 16 | byte(i + 1) << 8 | byte(i + 2);
-        out += alphabet[three >> 18];
-        out += alphabet[three >> 12 & 63];
-        out += i + 1 < bytes.size() ? alphabet[three >> 6 & 63] : '=';
-        out += i + 2 < bytes.size() ? alphabet[three & 63] : '=';
+    auto const begin = out.size();
+    out.resize(begin + (bytes.size() + 2) / 3 * 4, '=');
+    auto* to = out.data() + begin;
+    auto const* from = reinterpret_cast<unsigned char const*>(bytes.data());
+    for (auto left = bytes.size(); left >= 3; left -= 3, from += 3) {
+        *to++ = alphabet[from[0] >> 2];
+        *to++ = alphabet[(from[0] << 4 | from[1] >> 4) & 63];
+        *to++ = alphabet[(from[1] << 2 | from[2] >> 6) & 63];
+        *to++ = alphabet[from[2] & 63];
     }
+    if (bytes.size() % 3 == 0) return;
+    unsigned const second = bytes.size() % 3 == 2 ? from[1] : 0u;
+    *to++ = alphabet[from[0] >> 2];
+    *to++ = alphabet[(from[0] << 4 | second >> 4) & 63];
+    if (bytes.size() % 3 == 2) *to = alphabet[second << 2 & 63];
+}
+
+std::string base64(std::string_view bytes) {
+    std::string out;
+    append_base64(out, bytes);
     return out;
 }
 
 std::string base64_lines(std::string_view bytes) {
+    constexpr std::size_t line = 57; // 76 characters
     std::string out;
-    out.reserve(bytes.size() / 57 * 78 + 80);
-    for (; !bytes.empty(); bytes.remove_prefix(std::min<std::size_t>(57, bytes.size()))) {
-        out += base64(bytes.substr(0, 57));
+    out.reserve(bytes.size() / line * 78 + 80);
+    for (; !bytes.empty(); bytes.remove_prefix(std::min(line, bytes.size()))) {
+        append_base64(out, bytes.substr(0, line));
         out += "\r\n";
     }
     return out;
 }
 
 std::string quoted_printable(std::string_view text) {
-    std::string out, line;
-    auto const put = [&](std::string_view piece, bool last) {
-        if (line.size() + piece.size() > (last ? 76u : 75u))
-            out += line, out += "=\r\n", line.clear();
-        line += piece;
-    };
+    std::string out;
+    out.reserve(text.size() + text.size() / 4);
     while (!text.empty()) {
         auto const end = std::min(text.find("\r\n"), text.size());
         auto const row = text.substr(0, end);
+        bool const from = row.substr(0, 5) == "From ";
+        std::size_t column = 0;
         for (std::size_t i = 0; i < row.size(); ++i) {
             char const c = row[i];
             bool const last = i + 1 == row.size();
-            bool const at_begin = i == 0 && (c == '.' || row.substr(0, 5) == "From ");
-            bool const plain =
-                c != '=' && (is_printable(c) || c == '\t') && !at_begin && !(last && is_blank(c));
-            std::string piece(1, c);
-            if (!plain) piece.clear(), append_hex(piece, '=', c);
-            put(piece, last);
+            bool const changed = (i == 0 && (c == '.' || from)) || (last && is_blank(c));
+            bool const plain = c != '=' && (is_printable(c) || c == '\t') && !changed;
+            std::size_t const needed = plain ? 1 : 3;
+            if (column + needed > (last ? 76u : 75u)) out += "=\r\n", column = 0;
+            if (plain)
+                out += c;
+            else
+                append_hex(out, '=', c);
+            column += needed;
         }
-        out += line, line.clear();
         text.remove_prefix(end);
         if (text.empty()) break;
         out += "\r\n";

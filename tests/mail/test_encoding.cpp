@@ -49,10 +49,23 @@ TEST_CASE("UTF-8 is told from what is not", "[mail]") {
     for (auto good : {"", "a", "\xc3\xa9", "\xe2\x82\xac", "\xed\x9f\xbf", "\xee\x80\x80",
                       "\xf0\x9f\x90\x9f", "\xf4\x8f\xbf\xbf"})
         CHECK(is_utf8(good));
+    for (std::size_t at = 0; at < 20; ++at) {
+        std::string text(20, 'x');
+        CHECK(is_utf8(text.replace(at, 1, "\xc3\xa9")));
+        CHECK_FALSE(is_utf8(text.replace(at, 2, "\xc3")));
+    }
     for (auto bad :
          {"\x80", "\xc3", "\xc0\x80", "\xc1\xbf", "\xe0\x80\x80", "\xed\xa0\x80", "\xe2\x82",
           "\xf0\x80\x80\x80", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "a\xc3(b"})
         CHECK_FALSE(is_utf8(bad));
+}
+
+TEST_CASE("UTF-8 is checked at every place of a long text", "[mail]") {
+    for (std::size_t at = 0; at < 20; ++at) {
+        auto good = std::string(20, 'x'), bad = good;
+        CHECK(is_utf8(good.replace(at, 1, "\xc3\xa9")));
+        CHECK_FALSE(is_utf8(bad.replace(at, 1, "\xc3")));
+    }
 }
 
 TEST_CASE("all line ends become CRLF", "[mail]") {

