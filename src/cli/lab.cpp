@@ -185,6 +185,7 @@ void add_lab(CLI::App& app, action& chosen) {
         chosen = [asked](environment& env) {
             auto options = read_options(*asked);
             options.watch = &env.log();
+            options.starter = &env.blocking();
             return env.run(serve(env, std::move(options), asked->hosts));
         };
     });

@@ -21,34 +21,14 @@ namespace {
     throw std::system_error(code, std::generic_category(), what);
 }
 
-// A descriptor that is closed when something below throws.
-class owned {
-public:
-    owned() = default;
-    explicit owned(int descriptor) : descriptor_(descriptor) {}
-    owned(owned&& other) noexcept : descriptor_(other.release()) {}
-    owned& operator=(owned&& other) noexcept {
-        std::swap(descriptor_, other.descriptor_);
-        return *this;
-    }
-    ~owned() {
-        if (descriptor_ >= 0) ::close(descriptor_);
-    }
-    int get() const noexcept { return descriptor_; }
-    int release() noexcept { return std::exchange(descriptor_, -1); }
-
-private:
-    int descriptor_ = -1;
-};
-
 struct two_ends {
-    owned ours, theirs;
+    descriptor ours, theirs;
 };
 
 two_ends make_pipe() {
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) != 0) throw_code(errno, "pipe");
-    two_ends made{owned(ends[0]), owned(ends[1])};
+    two_ends made{descriptor(ends[0]), descriptor(ends[1])};
     if (::fcntl(ends[0], F_SETFL, O_NONBLOCK) != 0) throw_code(errno, "fcntl");
     return made;
 }
@@ -57,7 +37,7 @@ two_ends make_socket_pair() {
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
         throw_code(errno, "socketpair");
-    return {owned(ends[0]), owned(ends[1])};
+    return {descriptor(ends[0]), descriptor(ends[1])};
 }
 
 class spawn_plan {
@@ -79,7 +59,7 @@ public:
     posix_spawnattr_t attributes;
 };
 
-pid_t spawn(command::options const& what, int in, int out, int err) {
+pid_t spawn_shell(command::options const& what, int in, int out, int err) {
     spawn_plan plan;
     plan.check(::posix_spawn_file_actions_addchdir_np(&plan.actions, what.directory.c_str()));
     plan.check(::posix_spawn_file_actions_adddup2(&plan.actions, in, 0));
@@ -115,7 +95,8 @@ pid_t spawn(command::options const& what, int in, int out, int err) {
 } // namespace
 
 command::command(asio::any_io_executor const& executor, options what)
-    : input_(executor), output_(executor), errors_(executor), process_(executor) {
+    : what_(std::move(what)), input_(executor), output_(executor), errors_(executor),
+      process_(executor) {
     auto in = make_socket_pair();
     auto out = make_pipe();
     auto err = make_pipe();
@@ -125,26 +106,41 @@ command::command(asio::any_io_executor const& executor, options what)
     out.ours.release();
     errors_.assign(err.ours.get());
     err.ours.release();
-
-    pid_ = spawn(what, in.theirs.get(), out.theirs.get(), err.theirs.get());
-    // glibc 2.36 declares pidfd_open without extern "C".
-    owned process(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
-    try {
-        if (process.get() < 0) throw_code(errno, "pidfd_open");
-        process_.assign(process.get());
-        process.release();
-    } catch (...) {
-        signal(SIGKILL);
-        ::waitpid(pid_, nullptr, 0);
-        throw;
-    }
+    in_ = std::move(in.theirs);
+    out_ = std::move(out.theirs);
+    err_ = std::move(err.theirs);
 }
 
 command::~command() {
+    if (pid_ < 0) return;
     // The shell has not been waited for yet, so that the number of its group is still ours.
     signal(SIGKILL);
     while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
     }
+}
+
+void command::spawn() { pid_ = spawn_shell(what_, in_.get(), out_.get(), err_.get()); }
+
+void command::watch() {
+    in_.close();
+    out_.close();
+    err_.close();
+    // glibc 2.36 declares pidfd_open without extern "C".
+    descriptor process(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
+    if (process.get() < 0) throw_code(errno, "pidfd_open");
+    process_.assign(process.get());
+    process.release();
+}
+
+void command::start() {
+    spawn();
+    watch();
+}
+
+awaitable<> command::start(offload_pool& pool) {
+    auto work = [this] { spawn(); };
+    co_await pool.run(std::move(work));
+    watch();
 }
 
 awaitable<> command::ended() {
@@ -159,6 +155,8 @@ command::result command::outcome() const {
     return {.signal = info.si_status, .core = info.si_code == CLD_DUMPED};
 }
 
-void command::signal(int number) noexcept { ::kill(-pid_, number); }
+void command::signal(int number) noexcept {
+    if (pid_ > 0) ::kill(-pid_, number);
+}
 
 } // namespace trawl::lab

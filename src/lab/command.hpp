@@ -1,6 +1,9 @@
 #pragma once
 
+#include "lab/descriptor.hpp"
+
 #include <trawl/async.hpp>
+#include <trawl/offload_pool.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/local/stream_protocol.hpp>
@@ -28,11 +31,18 @@ public:
         bool core = false;
     };
 
-    /// Starts it; throws std::system_error.
+    /// Makes the pipes; throws std::system_error.
     command(asio::any_io_executor const& executor, options what);
     command(command const&) = delete;
     command& operator=(command const&) = delete;
     ~command();
+
+    /// Starts it; throws std::system_error. Holds the thread until the child has become a shell
+    /// (vfork): 0.5 ms, and much more on a busy machine.
+    void start();
+    /// The same on a thread of `pool`. Cancelling leaves it started or not; the destructor sees to
+    /// it.
+    awaitable<> start(offload_pool& pool);
 
     asio::local::stream_protocol::socket& input() noexcept {
         return input_;
@@ -50,6 +60,11 @@ public:
     void signal(int number) noexcept;
 
 private:
+    void spawn();
+    void watch();
+
+    options what_;
+    descriptor in_, out_, err_; // the child's ends, until it has started
     asio::local::stream_protocol::socket input_;
     asio::posix::stream_descriptor output_, errors_, process_;
     pid_t pid_ = -1;

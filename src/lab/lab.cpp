@@ -111,6 +111,7 @@ void world::state::open(asio::any_io_executor const& executor) {
                               .canned = o.canned,
                               .faults = o.faults,
                               .login_grace = o.login_grace,
+                              .starter = o.starter,
                               .watch = o.watch,
                           });
     if (temporary)

@@ -2,6 +2,7 @@
 
 #include <trawl/async.hpp>
 #include <trawl/observer.hpp>
+#include <trawl/offload_pool.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/ip/address.hpp>
@@ -61,7 +62,9 @@ struct options {
     std::string refused = "refused";   ///< recipients that begin so get 550; empty: none
     std::string deferred = "deferred"; ///< recipients that begin so get 451; empty: none
     std::size_t max_message = std::size_t(64) << 20; ///< bytes; larger mail gets 552
-    observer* watch = nullptr;                       ///< not owned, outlives the world
+    offload_pool* starter =
+        nullptr; ///< starts commands; none: a pool of its own. Not owned, outlives the world
+    observer* watch = nullptr; ///< not owned, outlives the world
 };
 
 /// N SSH hosts and one SMTP server, with fresh keys and a fresh password for each world.
@@ -69,7 +72,8 @@ struct options {
 /// The constructor makes the keys, listens on every address and writes into dir(): `id_ed25519`
 /// (OpenSSH format, 0600), `id_ed25519.pub`, `password` (0600), `known_hosts` (every host has a key
 /// of its own) and `Maildir`. Clients may connect from then on and are answered while serve() runs.
-/// One executor, single-threaded: it may be the client's.
+/// One executor, and it may be the client's; only
+/// the start of a command leaves it, for a pool.
 class world {
 public:
     /// Throws error: not_loopback, keys, no_port, or what the system said about an address or a

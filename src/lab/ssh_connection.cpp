@@ -350,13 +350,16 @@ awaitable<> ssh_connection::run_command(channel& to) {
         .line = *to.request, .environment = environment(to), .directory = policy_.home};
     try {
         process.emplace(socket_.get_executor(), std::move(what));
+        co_await process->start(*policy_.starter);
     } catch (std::system_error const& failure) {
+        if (is_cancelled(failure)) throw;
         failed = fmt::format("lab: cannot start the command: {}\n", failure.what());
     }
-    if (!process) {
+    if (!failed.empty()) {
         to.result = command::result{.exit_status = 255};
         co_return co_await send(to, failed, true);
     }
+    if (to.closed || ended_) co_return; // the client did not wait for the start
     to.process = &*process;
     std::exception_ptr failure;
     try {

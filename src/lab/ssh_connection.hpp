@@ -6,6 +6,7 @@
 
 #include <trawl/async.hpp>
 #include <trawl/detail/parking.hpp>
+#include <trawl/offload_pool.hpp>
 #include <trawl/task_group.hpp>
 
 #include <asio/ip/tcp.hpp>
@@ -26,7 +27,8 @@ struct ssh_policy {
     ssh_hosts::options configuration;
     key_handle user_key;
     std::string password;
-    std::string home; ///< where commands run
+    std::string home;                ///< where commands run
+    offload_pool* starter = nullptr; ///< where commands are started
     ssh_hosts::statistics stats;
 };
 

@@ -104,6 +104,7 @@ bind_handle make_bind(ssh_key key) {
 
 struct ssh_hosts::state {
     asio::any_io_executor executor;
+    std::unique_ptr<offload_pool> own_pool;
     ssh_policy policy;
     std::vector<host> hosts;
     std::uint16_t port = 0;
@@ -115,6 +116,12 @@ struct ssh_hosts::state {
         policy.password = make_password();
         policy.home = home_of_current_user();
         auto const& configuration = policy.configuration;
+        policy.starter = configuration.starter;
+        if (!policy.starter) {
+            own_pool =
+                std::make_unique<offload_pool>(offload_pool::options{.threads = 2, .name = "lab"});
+            policy.starter = own_pool.get();
+        }
         allow_descriptors(configuration.hosts.size());
         for (auto const& address : configuration.hosts) {
             auto const known = configuration.faults.find(address);

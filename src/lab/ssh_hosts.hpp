@@ -3,6 +3,7 @@
 #include "lab/lab.hpp"
 
 #include <trawl/async.hpp>
+#include <trawl/offload_pool.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/ip/address.hpp>
@@ -34,7 +35,8 @@ public:
         duration login_grace = std::chrono::seconds(10);
         std::size_t max_channels = 10; ///< open on one connection, as sshd's MaxSessions
         int max_attempts = 6;          ///< failed logins on one connection, as sshd's MaxAuthTries
-        observer* watch = nullptr;     ///< not owned
+        offload_pool* starter = nullptr; ///< starts commands; none: a pool of its own. Not owned
+        observer* watch = nullptr;       ///< not owned
     };
     struct statistics {
         std::uint64_t connections = 0, open = 0, logins = 0, commands = 0;

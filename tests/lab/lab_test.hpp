@@ -49,6 +49,7 @@ inline awaitable<finished> sh(std::string line, std::string input = {}) {
                                .environment = {"PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin"}};
     auto executor = co_await asio::this_coro::executor;
     lab::command process(executor, std::move(what));
+    process.start();
     finished result;
     auto const body = [&](task_group& group) -> awaitable<> {
         group.spawn(collect(process.output(), result.out));

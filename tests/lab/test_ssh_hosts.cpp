@@ -106,6 +106,7 @@ TEST_CASE("a command and its children die with their connection", "[lab]") {
         what.line =
             ssh(lab, fmt::format("'sleep 300 & echo $$ $! > {0}.new; mv {0}.new {0}; wait'", mark));
         trawl::lab::command client(executor, std::move(what));
+        client.start();
         while (!std::filesystem::exists(mark)) co_await trawl::sleep_for(5ms);
         pid_t shell = 0, child = 0;
         std::ifstream(mark) >> shell >> child;
