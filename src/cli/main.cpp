@@ -14,8 +14,11 @@ using namespace trawl::cli;
 // In the order of --help.
 constexpr void (*verbs[])(CLI::App&, action&){
     add_ssh,
+    add_mail,
     add_backup,
+    add_run,
     add_lab,
+    add_demo,
 };
 
 /// Thousands of sockets at once, a reader that may go away, and no core file that could hold a secret.
