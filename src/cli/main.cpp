@@ -13,6 +13,7 @@ using namespace trawl::cli;
 
 // In the order of --help.
 constexpr void (*verbs[])(CLI::App&, action&){
+    add_ping,
     add_ssh,
     add_mail,
     add_backup,

@@ -1,0 +1,289 @@
+#include "cli/verb.hpp"
+#include "icmp/namespaces.hpp"
+#include "test.hpp"
+
+#include <trawl/error.hpp>
+
+#include <boost/json/parse.hpp>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <functional>
+#include <set>
+#include <sstream>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+using namespace trawl;
+using namespace std::chrono_literals;
+
+namespace {
+
+struct result {
+    int code = -1;
+    std::string out, err;
+
+    std::vector<std::string> lines() const {
+        std::vector<std::string> all;
+        std::istringstream in(out);
+        for (std::string line; std::getline(in, line);) all.push_back(line);
+        return all;
+    }
+    std::vector<boost::json::object> records() const {
+        std::vector<boost::json::object> all;
+        for (auto const& line : lines()) all.push_back(boost::json::parse(line).as_object());
+        return all;
+    }
+};
+
+struct manner {
+    bool json = false, quiet = false;
+    std::function<void()> before = [] {};        ///< in the child
+    std::chrono::milliseconds interrupt_after{}; ///< 0: never
+};
+
+int run_verb(std::vector<std::string> words, manner const& how) {
+    how.before();
+    try {
+        CLI::App app("test", "trawl");
+        cli::action chosen;
+        cli::settings settings;
+        settings.json = how.json;
+        settings.quiet = how.quiet;
+        cli::add_ping(app, chosen);
+        words.insert(words.begin(), "ping");
+        std::ranges::reverse(words);
+        app.parse(words);
+        cli::environment here(settings);
+        return chosen(here);
+    } catch (CLI::ParseError const&) {
+        return cli::usage;
+    } catch (cli::usage_error const&) {
+        return cli::usage;
+    } catch (std::exception const& e) {
+        std::fprintf(stderr, "uncaught: %s\n", e.what());
+        return 99;
+    }
+}
+
+/// Runs `trawl ping WORDS...` in a child process.
+result ping(std::vector<std::string> words, manner how = {}) {
+    auto* out = std::tmpfile();
+    auto* err = std::tmpfile();
+    REQUIRE((out && err));
+    auto const child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        ::dup2(::fileno(out), 1);
+        ::dup2(::fileno(err), 2);
+        ::_exit(run_verb(std::move(words), how));
+    }
+    if (how.interrupt_after > 0ms) {
+        ::usleep(static_cast<useconds_t>(how.interrupt_after / 1us));
+        ::kill(child, SIGINT);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    REQUIRE(WIFEXITED(status));
+    auto const content = [](std::FILE* file) {
+        std::string all;
+        std::array<char, 65536> part;
+        std::rewind(file);
+        while (auto const length = std::fread(part.data(), 1, part.size(), file))
+            all.append(part.data(), length);
+        std::fclose(file);
+        return all;
+    };
+    auto printed = content(out);
+    return {WEXITSTATUS(status), std::move(printed), content(err)};
+}
+
+void need_icmp() {
+    auto const tried = ping({"127.0.0.1"});
+    if (tried.code == cli::nothing_reached) test::skip("needs the right to ICMP sockets");
+}
+
+std::vector<std::string> keys(boost::json::object const& o) {
+    std::vector<std::string> all;
+    for (auto const& [key, value] : o) all.emplace_back(key);
+    return all;
+}
+
+using strings = std::vector<std::string>;
+
+} // namespace
+
+TEST_CASE("trawl ping 127.0.0.0/24 --json has 256 hosts and a summary", "[cli][icmp]") {
+    need_icmp();
+    auto const run = ping({"127.0.0.0/24"}, {.json = true});
+    CHECK(run.code == 0);
+    CHECK(run.err.empty());
+    auto const records = run.records();
+    REQUIRE(records.size() == 257);
+    std::set<std::string> seen;
+    for (std::size_t i = 0; i < 256; ++i) {
+        auto const& host = records[i];
+        CHECK(keys(host) == strings{"v", "type", "verb", "target", "address", "status", "rtt",
+                                    "sent", "received"});
+        CHECK(host.at("type") == "host");
+        CHECK(host.at("status") == "up");
+        CHECK(host.at("rtt").as_double() > 0);
+        CHECK(host.at("sent").as_int64() == 1);
+        seen.insert(std::string(host.at("address").as_string()));
+    }
+    CHECK(seen.size() == 256);
+    auto const& summary = records.back();
+    CHECK(keys(summary) == strings{"v", "type", "verb", "targets", "up", "down", "unreachable",
+                                   "unknown", "elapsed", "exit"});
+    CHECK(summary.at("targets").to_number<int>() == 256);
+    CHECK(summary.at("up").to_number<int>() == 256);
+    CHECK(summary.at("exit").to_number<int>() == 0);
+}
+
+TEST_CASE("trawl ping 127.0.0.0/16 finds 65,536 of 65,536", "[cli][icmp]") {
+    need_icmp();
+    auto const run = ping({"127.0.0.0/16"});
+    CHECK(run.code == 0);
+    auto const lines = run.lines();
+    CHECK(lines.size() == 65536);
+    CHECK(std::ranges::all_of(lines,
+                              [](auto const& l) { return l.find(": up ") != std::string::npos; }));
+    CHECK(run.err.starts_with("65536 targets: 65536 up, 0 down, 0 unreachable, 0 unknown in "));
+}
+
+TEST_CASE("a user without rights finds them all too, and is told how", "[cli][icmp]") {
+    test::network_namespace alone;
+    alone.sh("sysctl net.ipv4.ping_group_range='0 2147483647'");
+    if (::getuid() != 0) test::skip("needs to give up rights it has");
+    auto const run = ping({"127.0.0.0/16"}, {.before = [] {
+                              if (::setgid(65534) != 0 || ::setuid(65534) != 0) ::_exit(98);
+                          }});
+    CHECK(run.code == 0);
+    CHECK(run.lines().size() == 65536);
+    CHECK(run.err.find("using an unprivileged one") != std::string::npos);
+    CHECK(run.err.find("65536 targets: 65536 up") != std::string::npos);
+}
+
+TEST_CASE("without any right the reason is one line and the summary adds up", "[cli][icmp]") {
+    test::network_namespace alone;
+    if (::getuid() != 0) test::skip("needs to give up rights it has");
+    auto const run = ping({"127.0.0.0/24"}, {.json = true, .before = [] {
+                                                 if (::setgid(65534) != 0 || ::setuid(65534) != 0)
+                                                     ::_exit(98);
+                                             }});
+    CHECK(run.code == cli::nothing_reached);
+    CHECK(run.err ==
+          "trawl: ping: icmp: no right to ICMP sockets (needs CAP_NET_RAW, or a group in "
+          "net.ipv4.ping_group_range) (Permission denied)\n");
+    REQUIRE(run.records().size() == 1);
+    CHECK(run.records()[0].at("unknown").to_number<int>() == 256);
+    CHECK(run.records()[0].at("exit").to_number<int>() == 4);
+}
+
+TEST_CASE("text is ADDRESS: STATUS, the summary goes to stderr, -q leaves it out", "[cli][icmp]") {
+    test::network_namespace alone;
+    alone.sh("sysctl net.ipv6.icmp.echo_ignore_all=1");
+    auto const run =
+        ping({"127.0.0.1", "::1", "192.0.2.1", "-t", "0.1"}); // which is behind no route here
+    CHECK(run.code == cli::some_failed);
+    auto lines = run.lines();
+    std::ranges::sort(lines);
+    REQUIRE(lines.size() == 3);
+    CHECK(lines[0].starts_with("127.0.0.1: up 0."));
+    CHECK(lines[0].ends_with(" ms"));
+    CHECK(lines[1] == "192.0.2.1: unreachable (Network is unreachable)");
+    CHECK(lines[2] == "::1: down");
+    CHECK(run.err.starts_with("3 targets: 1 up, 1 down, 1 unreachable, 0 unknown in "));
+    auto const quiet = ping({"127.0.0.1"}, {.quiet = true});
+    CHECK(quiet.code == 0);
+    CHECK(quiet.err.empty());
+}
+
+TEST_CASE("nothing reached is exit 4, and the silent are asked twice", "[cli][icmp]") {
+    test::network_namespace alone;
+    alone.sh("sysctl net.ipv4.icmp_echo_ignore_all=1");
+    auto const run = ping({"127.0.0.0/30", "-t", "0.05"}, {.json = true});
+    CHECK(run.code == cli::nothing_reached);
+    for (auto const& record : run.records()) {
+        if (record.at("type") == "summary") continue;
+        CHECK(record.at("status") == "down");
+        CHECK(record.at("rtt").is_null());
+        CHECK(record.at("sent").as_int64() == 2);
+        CHECK(record.at("received").as_int64() == 0);
+    }
+    auto const once = ping({"127.0.0.1", "-t", "0.05", "-r", "0"}, {.json = true}).records();
+    CHECK(once.at(0).at("sent").as_int64() == 1);
+    auto const counted = ping({"127.0.0.1", "-t", "0.05", "-c", "1"}, {.json = true}).records();
+    CHECK(counted.at(0).at("sent").as_int64() == 1);
+}
+
+TEST_CASE("-c sends that many echoes to each", "[cli][icmp]") {
+    need_icmp();
+    auto const run = ping({"127.0.0.1-3", "-c", "2"});
+    CHECK(run.code == 0);
+    for (auto const& line : run.lines()) CHECK(line.ends_with(" ms (2/2)"));
+}
+
+TEST_CASE("names are looked up beside the ranges, and one without address is unknown",
+          "[cli][icmp]") {
+    test::network_namespace alone; // so that no name server is asked
+    auto const run = ping({"127.0.0.0/28", "localhost", "no-such-host.invalid"}, {.json = true});
+    CHECK(run.code == cli::some_failed);
+    auto const records = run.records();
+    REQUIRE(records.size() == 19);
+    auto const of = [&](std::string_view target) {
+        return *std::ranges::find_if(records, [&](auto const& r) {
+            return r.contains("target") && r.at("target").as_string() == target;
+        });
+    };
+    CHECK(of("localhost").at("address") == "127.0.0.1");
+    CHECK(of("localhost").at("status") == "up");
+    CHECK(of("127.0.0.1").at("status") == "up");
+    CHECK(of("no-such-host.invalid").at("address").is_null());
+    CHECK(of("no-such-host.invalid").at("status") == "unknown");
+    CHECK(run.err.find("no-such-host.invalid") != std::string::npos);
+    auto const& summary = records.back();
+    CHECK(summary.at("targets").to_number<int>() == 18);
+    CHECK(summary.at("up").to_number<int>() == 17);
+    CHECK(summary.at("unknown").to_number<int>() == 1);
+}
+
+TEST_CASE("--exclude leaves targets out", "[cli][icmp]") {
+    need_icmp();
+    auto const run =
+        ping({"127.0.0.0/24", "--exclude", "127.0.0.128/25", "--exclude", "127.0.0.1"});
+    CHECK(run.code == 0);
+    CHECK(run.lines().size() == 127);
+}
+
+TEST_CASE("mistakes in the command line are exit 2", "[cli][icmp]") {
+    for (auto const& words :
+         {strings{}, strings{"127.0.0."}, strings{"127.0.0.1", "-c", "0"},
+          strings{"127.0.0.1", "-t", "x"}, strings{"127.0.0.1", "--rate", "-1"},
+          strings{"127.0.0.1", "--exclude", "127.0.0.0/8"}, strings{"127.0.0.1", "--no-such"}}) {
+        auto const run = ping(words);
+        CAPTURE(words, run.err);
+        CHECK(run.code == cli::usage);
+        CHECK(run.out.empty());
+    }
+}
+
+TEST_CASE("Ctrl-C ends a sweep with a summary that adds up", "[cli][icmp]") {
+    test::network_namespace alone;
+    alone.sh("sysctl net.ipv4.icmp_echo_ignore_all=1");
+    auto const run = ping({"127.0.0.0/12", "--rate", "2000", "-t", "0.05"},
+                          {.json = true, .interrupt_after = 400ms});
+    CHECK(run.code == cli::interrupted);
+    auto const records = run.records();
+    REQUIRE_FALSE(records.empty());
+    auto const& summary = records.back();
+    CHECK(summary.at("type") == "summary");
+    CHECK(summary.at("exit").to_number<int>() == 130);
+    auto const number = [&](char const* name) { return summary.at(name).to_number<std::size_t>(); };
+    CHECK(number("targets") == 1u << 20);
+    CHECK(number("down") == records.size() - 1);
+    CHECK(number("up") + number("down") + number("unreachable") + number("unknown") ==
+          number("targets"));
+}
