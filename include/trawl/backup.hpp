@@ -121,6 +121,29 @@ struct restore_report {
 /// `target`. Cancelling leaves whole files and folders, and no temporary file.
 awaitable<restore_report> restore(offload_pool& cpu, restore_options configuration);
 
+struct verify_options {
+    std::filesystem::path archives; ///< the folder with the backups
+    std::string name;               ///< empty: the only one in `archives`
+    observer* watch = nullptr;      ///< as above
+};
+
+struct verify_report {
+    std::uint64_t manifests = 0; ///< read and found whole
+    std::uint64_t archives = 0;  ///< read and found as they were written
+    std::uint64_t files = 0;     ///< in them
+    std::uint64_t bytes = 0;     ///< of archives that were read
+    std::vector<problem>
+        errors; ///< by file of the folder, or by path of a damaged file in an archive
+};
+
+/// Reads every manifest and every archive of a name: checksums, the hashes by which an increment
+/// names its parent, archives that are missing. In an archive that is not as it was written, each
+/// damaged file is named.
+///
+/// Throws error: no_such_archive, bad_name. Damage is no exception: it is in the report
+/// (errc::corrupt, exit 13).
+awaitable<verify_report> verify(offload_pool& cpu, verify_options configuration);
+
 } // namespace trawl::backup
 
 template <>

@@ -1,13 +1,13 @@
 #include <trawl/backup.hpp>
 
 #include "backup/making.hpp"
+#include "backup/steps.hpp"
 
 #include <trawl/queue.hpp>
 #include <trawl/task_group.hpp>
 
-#include <asio/this_coro.hpp>
-
-#include <exception>
+#include <functional>
+#include <memory>
 
 namespace trawl::backup {
 
@@ -85,16 +85,6 @@ private:
     queue<std::shared_ptr<slot>> order_;
 };
 
-void tell(observer* watch, std::string const& name, report const& made) {
-    if (!watch) return;
-    auto const where = "backup " + name;
-    for (auto const& p : made.notes)
-        watch->log(severity::warning, where,
-                   p.path.empty() ? p.message : p.path + ": " + p.message);
-    for (auto const& p : made.errors)
-        watch->log(severity::warning, where, p.path + ": " + p.message);
-}
-
 } // namespace
 
 awaitable<report> run(offload_pool& cpu, options configuration) {
@@ -102,23 +92,15 @@ awaitable<report> run(offload_pool& cpu, options configuration) {
     auto const shown =
         configuration.name.empty() ? configuration.source.string() : configuration.name;
     auto work = std::make_unique<making>(std::move(configuration));
-    std::exception_ptr failure;
-    try {
-        pipeline stages(cpu, *work, watch);
-        co_await stages.run();
-    } catch (...) {
-        failure = std::current_exception();
-    }
     report made;
-    if (!failure) made = std::move(*work).result();
-    // Entries by the hundred thousand, and perhaps a large temporary file: not to be freed on the
-    // loop.
-    co_await asio::this_coro::throw_if_cancelled(false);
-    auto dispose = [&work] { work.reset(); };
-    co_await shielded(cpu.run(dispose));
-    co_await asio::this_coro::throw_if_cancelled(true);
-    if (failure) std::rethrow_exception(failure);
-    tell(watch, shown, made);
+    auto body = [&](making& all) -> awaitable<> {
+        pipeline stages(cpu, all, watch);
+        co_await stages.run();
+        made = std::move(all).result();
+    };
+    co_await detail::with_work(cpu, work, body);
+    detail::warn(watch, "backup " + shown, made.notes);
+    detail::warn(watch, "backup " + shown, made.errors);
     co_return made;
 }
 

@@ -106,6 +106,25 @@ std::vector<std::string> names_in(std::vector<std::string> const& files) {
     return names;
 }
 
+std::string choose_name(int folder, std::string const& shown, std::string const& asked) {
+    if (!asked.empty() && !is_name(asked))
+        throw error(errc::bad_name, "backup " + shown, "\"" + asked + "\" as NAME");
+    if (!asked.empty()) return asked;
+    auto const names = names_in(list(folder));
+    if (names.empty()) throw error(errc::no_such_archive, "backup " + shown);
+    if (names.size() == 1) return names.front();
+    std::string all;
+    for (auto const& name : names) all += (all.empty() ? "" : ", ") + name;
+    throw error(errc::bad_name, "backup " + shown, "which NAME of " + all + "?");
+}
+
+descriptor open_archives(std::string const& path) {
+    descriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!folder && errno == ENOENT) throw error(errc::no_such_archive, "backup " + path);
+    if (!folder) fail(errno, path);
+    return folder;
+}
+
 loaded load(int folder, std::string const& file, std::string const& shown,
             std::stop_token const& stop) {
     auto const where = shown + "/" + file;

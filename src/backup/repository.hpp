@@ -37,6 +37,11 @@ std::vector<std::string> list(int folder);
 /// The NAMEs that have a manifest in the folder, sorted.
 std::vector<std::string> names_in(std::vector<std::string> const& files);
 
+/// `asked`, or the only NAME in the folder. Throws error: no_such_archive, bad_name.
+std::string choose_name(int folder, std::string const& shown, std::string const& asked);
+/// Opens a folder of backups; a missing one is errc::no_such_archive.
+descriptor open_archives(std::string const& path);
+
 struct loaded {
     manifest state;
     std::string file;

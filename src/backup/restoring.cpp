@@ -66,21 +66,8 @@ void restoring::prepare(std::stop_token const& stop) {
 
 void restoring::choose_state(std::stop_token const& stop) {
     shown_ = options_.archives.string();
-    archives_ = descriptor(::open(shown_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!archives_ && errno == ENOENT) throw error(errc::no_such_archive, "backup " + shown_);
-    if (!archives_) fail(errno, shown_);
-    if (options_.name.empty()) {
-        auto const names = names_in(list(archives_.get()));
-        if (names.empty()) throw error(errc::no_such_archive, "backup " + shown_);
-        if (names.size() > 1) {
-            std::string all;
-            for (auto const& n : names) all += (all.empty() ? "" : ", ") + n;
-            throw error(errc::bad_name, "backup " + shown_, "which NAME of " + all + "?");
-        }
-        options_.name = names.front();
-    }
-    if (!is_name(options_.name))
-        throw error(errc::bad_name, "backup " + shown_, "\"" + options_.name + "\" as NAME");
+    archives_ = open_archives(shown_);
+    options_.name = choose_name(archives_.get(), shown_, options_.name);
     std::optional<std::int64_t> until;
     if (options_.at)
         until =

@@ -114,6 +114,33 @@ awaitable<int> put_back(environment& here, backup::restore_options chosen) {
     co_return done.errors.empty() ? all_well : backup_incomplete;
 }
 
+void show(environment& here, backup::verify_report const& seen, std::string const& archives,
+          time_point began) {
+    if (here.words().json) {
+        here.out().record(json::record("verify", "backup")
+                              .field("target", archives)
+                              .field("manifests", seen.manifests)
+                              .field("archives", seen.archives)
+                              .field("files", seen.files)
+                              .field("bytes", seen.bytes)
+                              .field("errors", errors_of(seen.errors)));
+        return;
+    }
+    auto const seconds = std::chrono::duration<double>(clock::now() - began).count();
+    here.out().line(escaped(fmt::format(
+        "{}: {} manifests and {} archives are whole, {} files, {}, {:.2f} s{}", archives,
+        seen.manifests, seen.archives, seen.files, size_text(seen.bytes), seconds,
+        seen.errors.empty() ? "" : fmt::format(", {} errors", seen.errors.size()))));
+}
+
+awaitable<int> check(environment& here, backup::verify_options chosen) {
+    auto const began = clock::now();
+    auto const archives = chosen.archives.string();
+    auto const seen = co_await backup::verify(here.cpu(), std::move(chosen));
+    show(here, seen, archives, began);
+    co_return seen.errors.empty() ? all_well : corrupt;
+}
+
 /// Awaits `work` and turns what it throws into a line on stderr and an exit code; the summary comes
 /// last.
 awaitable<int> with_summary(environment& here, awaitable<int> work) {
@@ -231,6 +258,23 @@ void add_restore(CLI::App& verb, std::shared_ptr<words> const& w, action& chosen
     });
 }
 
+void add_verify(CLI::App& verb, std::shared_ptr<words> const& w, action& chosen) {
+    auto* verify = verb.add_subcommand("verify", "Read all archives and manifests in DEST and name "
+                                                 "what is damaged");
+    verify->fallthrough();
+    verify->add_option("DEST", w->archives, "The folder with the archives")->required();
+    verify->add_option("--name", w->name, "NAME of the backup; default: the only one in DEST");
+    verify->callback([w, &chosen] {
+        chosen = [w](environment& here) {
+            backup::verify_options o;
+            o.archives = w->archives;
+            o.name = w->name;
+            o.watch = &here.log();
+            return here.run(with_summary(here, check(here, std::move(o))));
+        };
+    });
+}
+
 } // namespace
 
 void add_backup(CLI::App& app, action& chosen) {
@@ -239,6 +283,7 @@ void add_backup(CLI::App& app, action& chosen) {
     auto const w = std::make_shared<words>();
     add_make(*verb, w, chosen);
     add_restore(*verb, w, chosen);
+    add_verify(*verb, w, chosen);
 }
 
 } // namespace trawl::cli

@@ -112,6 +112,10 @@ TEST_CASE("backup run prints an archive record and the summary", "[backup]") {
     CHECK(trawl_backup({"restore", backups, (dir / "some").string(), "folder1", "--name", "source"})
               .code == 0);
     CHECK(names(dir / "some") == std::vector<std::string>{"folder1"});
+
+    auto const verified = trawl_backup({"verify", backups});
+    CHECK(verified.code == 0);
+    CHECK(verified.record(0).at("archives") == 3);
 }
 
 TEST_CASE("the exit code says what was the matter", "[backup]") {
@@ -149,6 +153,7 @@ TEST_CASE("the exit code says what was the matter", "[backup]") {
     auto const damaged = trawl_backup({"restore", backups, (dir / "damaged").string()});
     CHECK(damaged.code == 13);
     CHECK_FALSE(damaged.record(0).at("errors").as_array().empty());
+    CHECK(trawl_backup({"verify", backups}).code == 13);
 }
 
 TEST_CASE("Ctrl-C during a backup: the summary, exit code 130, and no archive", "[backup]") {

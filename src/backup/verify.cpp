@@ -1,0 +1,22 @@
+#include <trawl/backup.hpp>
+
+#include "backup/steps.hpp"
+#include "backup/verifying.hpp"
+
+namespace trawl::backup {
+
+awaitable<verify_report> verify(offload_pool& cpu, verify_options configuration) {
+    auto* const watch = configuration.watch;
+    auto const where = "backup " + configuration.archives.string();
+    auto work = std::make_unique<detail::verifying>(std::move(configuration));
+    verify_report seen;
+    auto body = [&](detail::verifying& all) -> awaitable<> {
+        co_await detail::step_through(cpu, all, watch);
+        seen = std::move(all).result();
+    };
+    co_await detail::with_work(cpu, work, body);
+    detail::warn(watch, where, seen.errors);
+    co_return seen;
+}
+
+} // namespace trawl::backup
