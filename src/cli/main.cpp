@@ -20,6 +20,7 @@ constexpr void (*verbs[])(CLI::App&, action&){
     add_run,
     add_lab,
     add_demo,
+    add_doctor,
 };
 
 /// Thousands of sockets at once, a reader that may go away, and no core file that could hold a secret.
