@@ -58,6 +58,8 @@ private:
     std::string take_block();
 
     struct large {
+        large() noexcept {
+        } // clang: the defaults are not known yet where optional<large> is declared
         std::size_t at = 0;
         descriptor file;
         struct stat before {};
