@@ -46,7 +46,8 @@ TEST_CASE("a probe of the loopback is answered, IPv4 and IPv6", "[icmp]") {
     alone.sh("sysctl net.ipv4.ping_group_range='0 2147483647'");
     for (auto kind : {icmp::socket_kind::raw, icmp::socket_kind::datagram}) {
         test::run([kind]() -> awaitable<> {
-            icmp::pinger pinger(co_await asio::this_coro::executor, {.kind = kind});
+            auto const executor = co_await asio::this_coro::executor;
+            icmp::pinger pinger(executor, {.kind = kind});
             CHECK(pinger.kind() == kind);
             for (auto text : {"127.0.0.1", "127.255.3.4", "::1"}) {
                 auto const target = asio::ip::make_address(text);
@@ -67,8 +68,8 @@ TEST_CASE("a silent address is nullopt after the timeout", "[icmp]") {
     silence here;
     for (auto kind : {icmp::socket_kind::raw, icmp::socket_kind::datagram}) {
         test::run([kind]() -> awaitable<> {
-            icmp::pinger pinger(co_await asio::this_coro::executor,
-                                {.timeout = 80ms, .kind = kind});
+            auto const executor = co_await asio::this_coro::executor;
+            icmp::pinger pinger(executor, {.timeout = 80ms, .kind = kind});
             auto const began = clock::now();
             auto answer = co_await pinger.probe(home);
             CHECK_FALSE(answer);
@@ -82,7 +83,8 @@ TEST_CASE("a silent address is nullopt after the timeout", "[icmp]") {
 TEST_CASE("an ICMP error ends a probe before its timeout", "[icmp]") {
     test::far_network far;
     test::run([]() -> awaitable<> {
-        icmp::pinger pinger(co_await asio::this_coro::executor, {.timeout = 20s});
+        auto const executor = co_await asio::this_coro::executor;
+        icmp::pinger pinger(executor, {.timeout = 20s});
         for (auto text : {"10.78.1.2", "fd00:78::1"}) {
             auto const answer = co_await pinger.probe(asio::ip::make_address(text));
             CHECK_FALSE(answer);
@@ -113,7 +115,8 @@ TEST_CASE("a probe that cannot be sent throws the kernel's reason", "[icmp]") {
 TEST_CASE("10,000 probes at once are all answered with the default buffer", "[icmp]") {
     need_raw();
     test::run([]() -> awaitable<> {
-        icmp::pinger pinger(co_await asio::this_coro::executor, {.receive_buffer = 0});
+        auto const executor = co_await asio::this_coro::executor;
+        icmp::pinger pinger(executor, {.receive_buffer = 0});
         std::size_t answered = 0;
         auto one = [&](asio::ip::address target) -> awaitable<> {
             if (co_await pinger.probe(target)) ++answered;

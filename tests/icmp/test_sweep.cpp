@@ -74,7 +74,8 @@ TEST_CASE("127.0.0.0/16 has 65,536 hosts up, whatever the receive buffer", "[icm
     for (std::size_t buffer : {8u << 20, 0u, 2304u}) {
         CAPTURE(buffer);
         test::run([buffer]() -> awaitable<> {
-            icmp::pinger pinger(co_await asio::this_coro::executor, {.receive_buffer = buffer});
+            auto const executor = co_await asio::this_coro::executor;
+            icmp::pinger pinger(executor, {.receive_buffer = buffer});
             icmp::sweep sweep(pinger, targets::parse("127.0.0.0/16"));
             while (!(co_await sweep.next_batch()).empty()) {
             }
@@ -88,8 +89,8 @@ TEST_CASE("unprivileged sockets find 65,536 of 65,536 too", "[icmp]") {
     test::network_namespace alone;
     alone.sh("sysctl net.ipv4.ping_group_range='0 2147483647'");
     test::run([]() -> awaitable<> {
-        icmp::pinger pinger(co_await asio::this_coro::executor,
-                            {.kind = icmp::socket_kind::datagram, .receive_buffer = 0});
+        auto const executor = co_await asio::this_coro::executor;
+        icmp::pinger pinger(executor, {.kind = icmp::socket_kind::datagram, .receive_buffer = 0});
         CHECK(pinger.kind() == icmp::socket_kind::datagram);
         icmp::sweep sweep(pinger, targets::parse("127.0.0.0/16 ::1"));
         while (auto host = co_await sweep.next_up()) CHECK(host->received == 1);
@@ -100,8 +101,8 @@ TEST_CASE("unprivileged sockets find 65,536 of 65,536 too", "[icmp]") {
 TEST_CASE("without any right the sweep says so", "[icmp]") {
     test::network_namespace alone; // whose ping_group_range holds nobody
     test::run([]() -> awaitable<> {
-        icmp::pinger pinger(co_await asio::this_coro::executor,
-                            {.kind = icmp::socket_kind::datagram});
+        auto const executor = co_await asio::this_coro::executor;
+        icmp::pinger pinger(executor, {.kind = icmp::socket_kind::datagram});
         CHECK(pinger.kind() == icmp::socket_kind::automatic);
         icmp::sweep sweep(pinger, targets::parse("127.0.0.1"));
         std::error_code code;
@@ -145,7 +146,8 @@ TEST_CASE("behind a gateway each status is told, with raw and unprivileged socke
     far.answer_for("fd00:77::/120");
     far.sh("ip route add unreachable 10.80.0.0/24 && ip route add prohibit 10.81.0.0/24");
     test::run([kind]() -> awaitable<> {
-        icmp::pinger pinger(co_await asio::this_coro::executor, {.kind = kind});
+        auto const executor = co_await asio::this_coro::executor;
+        icmp::pinger pinger(executor, {.kind = kind});
         icmp::sweep::options const options{.timeout = 300ms};
         // Until its neighbour entry is there the kernel may drop what goes to the gateway.
         for (auto gateway : {"10.99.0.2", "fd00:99::2"})
