@@ -144,6 +144,9 @@ public:
     host_keys& operator=(host_keys const&) = delete;
     ~host_keys();
 
+    /// Replaces options.log, for an index that was read on another thread.
+    void log_to(observer* log) noexcept;
+
     /// Adds the lines of `text`; `origin` stands for the file's name in answers.
     void parse(std::string_view text, std::string_view origin);
 

@@ -1,148 +1,27 @@
+#include "cli/login.hpp"
 #include "cli/targets.hpp"
 #include "cli/verb.hpp"
 
 #include <trawl/dns.hpp>
 #include <trawl/limiter.hpp>
-#include <trawl/net.hpp>
 #include <trawl/ssh.hpp>
 #include <trawl/task_group.hpp>
 
 #include <fmt/format.h>
 
-#include <cstdlib>
-#include <filesystem>
-#include <map>
 #include <memory>
-#include <pwd.h>
 #include <string>
-#include <unistd.h>
 #include <vector>
 
 namespace trawl::cli {
 namespace {
 
-namespace fs = std::filesystem;
-
-std::map<std::string, ssh::host_key_policy> const policies{
-    {"strict", ssh::host_key_policy::strict},
-    {"accept-new", ssh::host_key_policy::accept_new},
-    {"warn", ssh::host_key_policy::warn},
-    {"auto-add", ssh::host_key_policy::auto_add},
-};
-
 /// What the command line said.
 struct words {
     std::vector<std::string> targets, excludes;
-    std::string user, identity, password_file, known_hosts;
-    std::string policy = "strict";
-    std::uint16_t port = 22;
+    login_words login;
     std::size_t jobs = 64;
     std::size_t max_output = 1024 * 1024;
-    double timeout = 0;
-};
-
-fs::path home() {
-    if (char const* set = std::getenv("HOME"); set && *set) return set;
-    auto const* entry = ::getpwuid(::geteuid());
-    return entry ? entry->pw_dir : "/";
-}
-
-std::string local_user() {
-    auto const* entry = ::getpwuid(::geteuid());
-    return entry ? entry->pw_name : "";
-}
-
-/// A secret or key that the run cannot do without.
-struct no_secret : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
-
-/// The key of -i; without it (and without a password) the first of the usual ones that can be read.
-ssh::private_key find_identity(words const& w, observer& log) {
-    if (!w.identity.empty()) {
-        try {
-            return ssh::load_private_key(w.identity);
-        } catch (error const& bad) {
-            throw no_secret(bad.what());
-        }
-    }
-    if (!w.password_file.empty()) return {};
-    for (auto const* name : {"id_ed25519", "id_ecdsa", "id_rsa"}) {
-        auto const file = home() / ".ssh" / name;
-        try {
-            if (fs::exists(file)) return ssh::load_private_key(file);
-        } catch (error const& bad) {
-            log.log(severity::warning, "ssh", std::string(bad.what()) + ", not used");
-        }
-    }
-    return {};
-}
-
-std::shared_ptr<net::secret const> find_password(words const& w) {
-    if (w.password_file.empty()) return {};
-    try {
-        return std::make_shared<net::secret>(net::read_secret_file(w.password_file));
-    } catch (error const& bad) {
-        throw no_secret(bad.what());
-    }
-}
-
-std::string read_if_there(fs::path const& file) {
-    std::error_code missing;
-    auto const size = fs::file_size(file, missing);
-    if (missing) return {};
-    std::string text(size, '\0');
-    auto* const in = std::fopen(file.c_str(), "re");
-    if (!in) return {};
-    text.resize(std::fread(text.data(), 1, text.size(), in));
-    std::fclose(in);
-    return text;
-}
-
-/// Everything that blocks: keys, secrets, known_hosts. Runs on the pool before the first
-/// connection.
-ssh::options prepare(words const& w, observer& log, offload_pool& blocking) {
-    ssh::options how{.host = {}};
-    how.port = w.port;
-    how.user = w.user.empty() ? local_user() : w.user;
-    how.password = find_password(w);
-    how.identity = find_identity(w, log);
-    how.policy = policies.at(w.policy);
-    how.log = &log;
-    ssh::host_keys::options keys;
-    keys.file = w.known_hosts.empty() ? home() / ".ssh" / "known_hosts" : fs::path(w.known_hosts);
-    keys.blocking = &blocking;
-    keys.log = &log;
-    how.known = std::make_shared<ssh::host_keys>(keys);
-    if (w.known_hosts.empty()) {
-        fs::path const global = "/etc/ssh/ssh_known_hosts";
-        how.known->parse(read_if_there(global), global.native());
-    }
-    if (w.timeout > 0) {
-        std::chrono::milliseconds const limit(static_cast<std::int64_t>(w.timeout * 1000));
-        how.timeouts.connect = how.timeouts.handshake = how.timeouts.auth = how.timeouts.exec =
-            limit;
-    }
-    return how;
-}
-
-/// Warnings of the pool's threads, handed to the observer when they are back on the loop.
-class kept_log : public observer {
-public:
-    void log(severity level, std::string_view where, std::string_view text) override {
-        lines_.push_back({level, std::string(where), std::string(text)});
-    }
-    void hand_over(observer& to) {
-        for (auto const& l : lines_) to.log(l.level, l.where, l.text);
-        lines_.clear();
-    }
-
-private:
-    struct line {
-        severity level;
-        std::string where, text;
-    };
-    std::vector<line> lines_;
 };
 
 class fan_out {
@@ -155,7 +34,7 @@ public:
         targets_ = hosts.size();
         int hindered = all_well;
         try {
-            co_await load();
+            how_ = co_await prepare_login(words_.login, here_);
             auto all = [this, &hosts](task_group& group) -> awaitable<> {
                 targets::cursor walk(hosts);
                 while (auto next = walk.next()) {
@@ -178,14 +57,6 @@ public:
     }
 
 private:
-    awaitable<> load() {
-        kept_log said;
-        auto work = [this, &said] { return prepare(words_, said, here_.blocking()); };
-        how_ = co_await here_.blocking().run(std::move(work));
-        said.hand_over(here_.log());
-        how_.log = &here_.log();
-    }
-
     awaitable<> one(targets::target target, [[maybe_unused]] limiter::ticket place) {
         auto const began = clock::now();
         auto how = how_;
@@ -367,23 +238,10 @@ void add_ssh(CLI::App& app, action& chosen) {
     verb->add_option("TARGET", w->targets, "Hosts: names, addresses, ranges, node[01-20], @FILE, -")
         ->required();
     verb->add_option("--exclude", w->excludes, "Targets to leave out")->allow_extra_args(false);
-    verb->add_option("-u,--user", w->user, "User to log in as; default: your own name");
-    verb->add_option("-i,--identity", w->identity,
-                     "Private key file; default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa");
-    verb->add_option("-p,--port", w->port, "Port of targets that name none (22)")
-        ->check(CLI::Range(1, 65535));
     verb->add_option("-j,--jobs", w->jobs, "Hosts at once (64)")->check(CLI::Range(1, 100'000));
-    verb->add_option("-t,--timeout", w->timeout,
-                     "Seconds for each step: connecting, handshake, login, command")
-        ->check(CLI::PositiveNumber);
-    verb->add_option("--host-key", w->policy,
-                     "Unknown host keys: strict (refuse), accept-new, warn, auto-add")
-        ->check(CLI::IsMember(&policies));
-    verb->add_option("--known-hosts", w->known_hosts,
-                     "File of known host keys; default: ~/.ssh/known_hosts");
-    verb->add_option("--password-file", w->password_file, "File whose first line is the password");
     verb->add_option("--max-output", w->max_output,
                      "Bytes kept of each output stream of a host (1 MiB)");
+    add_login(*verb, w->login);
     verb->callback([w, &chosen] { chosen = [w](environment& here) { return run(here, *w); }; });
 }
 

@@ -167,6 +167,8 @@ host_keys::host_keys(options configuration)
 
 host_keys::~host_keys() = default;
 
+void host_keys::log_to(observer* log) noexcept { state_->how.log = log; }
+
 void host_keys::parse(std::string_view text, std::string_view origin) {
     state_->parse(text, origin, 1);
 }

@@ -110,8 +110,8 @@ inline bool accepts(std::uint16_t port) {
     return ok;
 }
 
-/// The real OpenSSH server on a high port of 127.0.0.1, with fresh host keys and one user key that
-/// it accepts for the current user. Ends with its object.
+/// The real OpenSSH server on a high port of 127.0.0.1 and 127.0.0.2, with fresh host keys and one
+/// user key that it accepts for the current user. Ends with its object.
 class sshd {
 public:
     explicit sshd(std::string const& more_configuration = {}) {
@@ -158,7 +158,8 @@ private:
         port_ = free_port();
         // The first value of a keyword counts, so what a test asks for stands first.
         std::ostringstream text;
-        text << more << "\nListenAddress 127.0.0.1:" << port_ << "\nHostKey "
+        text << more << "\nListenAddress 127.0.0.1:" << port_
+             << "\nListenAddress 127.0.0.2:" << port_ << "\nHostKey "
              << (folder_ / "host_ed25519").string() << "\nHostKey "
              << (folder_ / "host_ecdsa").string() << "\nAuthorizedKeysFile "
              << (folder_ / "authorized_keys").string()

@@ -294,7 +294,7 @@ TEST_CASE("a command that takes too long is ended and the session goes on", "[ss
         brief.timeout = 300ms;
         bool timed_out = false;
         try {
-            co_await host.exec("trap 'echo TERM > " + mark + "; exit' TERM; sleep 20 & wait",
+            co_await host.exec("trap 'echo TERM > " + mark + "; exit' TERM; sleep 9 & wait",
                                brief);
         } catch (ssh::failure const& thrown) {
             timed_out = thrown.code() == trawl::errc::timed_out && thrown.at() == ssh::phase::exec;
@@ -317,7 +317,7 @@ TEST_CASE("a silent connection fails by the idle bound", "[ssh][failure]") {
     auto body = [&]() -> awaitable<> {
         ssh::session host(co_await asio::this_coro::executor, how);
         co_await host.connect();
-        co_await host.exec("echo x; sleep 20");
+        co_await host.exec("echo x; sleep 9");
     };
     auto const thrown = failure_of(body);
     CHECK(thrown.code() == trawl::errc::timed_out);
