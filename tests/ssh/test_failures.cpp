@@ -294,8 +294,7 @@ TEST_CASE("a command that takes too long is ended and the session goes on", "[ss
         brief.timeout = 300ms;
         bool timed_out = false;
         try {
-            co_await host.exec("trap 'echo TERM > " + mark + "; exit' TERM; sleep 9 & wait",
-                               brief);
+            co_await host.exec("trap 'echo TERM > " + mark + "; exit' TERM; sleep 9 & wait", brief);
         } catch (ssh::failure const& thrown) {
             timed_out = thrown.code() == trawl::errc::timed_out && thrown.at() == ssh::phase::exec;
         }
