@@ -90,6 +90,7 @@ int run_demo(environment& here) {
     for (unsigned i = 0; i < 16; ++i)
         hosts.hosts.push_back(asio::ip::make_address_v4(0x7f070000u + i));
     hosts.dir = folder / "lab";
+    hosts.starter = &here.blocking();
     hosts.watch = &here.log();
     lab::world world(here.io().get_executor(), std::move(hosts));
     make_source(folder / "source");
