@@ -21,7 +21,8 @@ int report(console& to, std::exception_ptr const& failure) {
         to.log(severity::error, "", e.what());
         return usage;
     } catch (std::system_error const& e) {
-        if (e.code() == std::errc::broken_pipe) return some_failed; // who reads the results has gone
+        if (e.code() == std::errc::broken_pipe)
+            return some_failed; // who reads the results has gone
         to.log(severity::error, "", e.what());
         return e.code() == errc::bad_target ? usage : some_failed;
     } catch (std::exception const& e) {
@@ -45,7 +46,8 @@ offload_pool& environment::cpu() {
 }
 
 offload_pool& environment::blocking() {
-    if (!blocking_) blocking_ = std::make_unique<offload_pool>(offload_pool::options{2, "blocking", &console_});
+    if (!blocking_)
+        blocking_ = std::make_unique<offload_pool>(offload_pool::options{2, "blocking", &console_});
     return *blocking_;
 }
 
@@ -56,9 +58,12 @@ int environment::run(awaitable<int> body) {
     auto ended = [&](std::exception_ptr failure, int value) {
         signals.cancel();
         console_.clear_progress();
-        if (!failure) code = value;
-        else if (interrupted_ && is_cancelled(failure)) code = interrupted;
-        else code = report(console_, failure);
+        if (!failure)
+            code = value;
+        else if (interrupted_ && is_cancelled(failure))
+            code = interrupted;
+        else
+            code = report(console_, failure);
     };
     std::function<void(std::error_code, int)> on_signal = [&](std::error_code failure, int) {
         if (failure) return;
@@ -72,12 +77,13 @@ int environment::run(awaitable<int> body) {
     watch_.run();
     if (words_.stats) {
         auto const seen = loop();
-        console_.log(severity::error, "loop",
-                     fmt::format("hold p50 {} p99 {} p99.9 {} max {} ms, lag p50 {} p99 {} max {} ms",
-                                 milliseconds(seen.hold.p50), milliseconds(seen.hold.p99),
-                                 milliseconds(seen.hold.p999), milliseconds(seen.hold.max),
-                                 milliseconds(seen.lag.p50), milliseconds(seen.lag.p99),
-                                 milliseconds(seen.lag.max)));
+        console_.log(
+            severity::error, "loop",
+            fmt::format("hold p50 {} p99 {} p99.9 {} max {} ms, lag p50 {} p99 {} max {} ms",
+                        milliseconds(seen.hold.p50), milliseconds(seen.hold.p99),
+                        milliseconds(seen.hold.p999), milliseconds(seen.hold.max),
+                        milliseconds(seen.lag.p50), milliseconds(seen.lag.p99),
+                        milliseconds(seen.lag.max)));
     }
     return code;
 }

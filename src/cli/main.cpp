@@ -13,17 +13,11 @@ using namespace trawl::cli;
 
 // In the order of --help.
 constexpr void (*verbs[])(CLI::App&, action&){
-    add_ping,
-    add_ssh,
-    add_mail,
-    add_backup,
-    add_run,
-    add_lab,
-    add_demo,
-    add_doctor,
+    add_ping, add_ssh, add_mail, add_backup, add_run, add_lab, add_demo, add_doctor,
 };
 
-/// Thousands of sockets at once, a reader that may go away, and no core file that could hold a secret.
+/// Thousands of sockets at once, a reader that may go away, and no core file that could hold a
+/// secret.
 void prepare_process() {
     rlimit files{};
     if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
@@ -39,7 +33,8 @@ void add_common(CLI::App& app, settings& words) {
     app.add_flag("--json", words.json, "One JSON object a line on stdout");
     app.add_flag("-q,--quiet", words.quiet, "No warnings and no progress");
     app.add_flag("-v,--verbose", words.verbosity, "Say more on stderr; -vv says even more");
-    app.add_flag("--stats", words.stats, "How well the event loop was kept (hold and lag), on stderr at the end");
+    app.add_flag("--stats", words.stats,
+                 "How well the event loop was kept (hold and lag), on stderr at the end");
 }
 
 int run(int argc, char** argv) {
@@ -53,8 +48,9 @@ int run(int argc, char** argv) {
     for (auto add : verbs) add(app, chosen);
     for (auto* verb : app.get_subcommands(nullptr)) verb->fallthrough();
     // CLI11 does not tell where "--" stood; what follows it is the command of `trawl ssh`.
-    auto** const mark = std::find_if(argv + std::min(argc, 1), argv + argc,
-                                     [](char const* word) { return std::string_view(word) == "--"; });
+    auto** const mark = std::find_if(argv + std::min(argc, 1), argv + argc, [](char const* word) {
+        return std::string_view(word) == "--";
+    });
     if (mark != argv + argc) words.command.assign(mark + 1, argv + argc);
     try {
         app.parse(static_cast<int>(mark - argv), argv);

@@ -15,8 +15,10 @@ using namespace std::chrono_literals;
 void write_all(int descriptor, std::string_view bytes) {
     while (!bytes.empty()) {
         auto const written = ::write(descriptor, bytes.data(), bytes.size());
-        if (written >= 0) bytes.remove_prefix(static_cast<std::size_t>(written));
-        else if (errno != EINTR) throw std::system_error(errno, std::generic_category(), "write to stdout");
+        if (written >= 0)
+            bytes.remove_prefix(static_cast<std::size_t>(written));
+        else if (errno != EINTR)
+            throw std::system_error(errno, std::generic_category(), "write to stdout");
     }
 }
 
@@ -30,7 +32,8 @@ std::string escaped(std::string_view bytes) {
         std::size_t const length = c < 0x80 ? 1 : c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc2 ? 2 : 1;
         auto const one = bytes.substr(i, length);
         // C1 controls (U+0080..U+009F) drive terminals as C0 does.
-        bool const c1 = length == 2 && c == 0xc2 && one.size() == 2 && static_cast<unsigned char>(one[1]) < 0xa0;
+        bool const c1 = length == 2 && c == 0xc2 && one.size() == 2 &&
+                        static_cast<unsigned char>(one[1]) < 0xa0;
         bool const plain = length == 1 && (c == '\n' || c == '\t' || (c >= 0x20 && c < 0x7f));
         if (plain || (length > 1 && !c1 && json::text(one).is_string())) {
             out += one;
@@ -52,8 +55,10 @@ void output::line(std::string_view text) {
 }
 
 void output::raw(std::string_view bytes) {
-    if (terminal_) write(escaped(bytes));
-    else write(bytes);
+    if (terminal_)
+        write(escaped(bytes));
+    else
+        write(bytes);
 }
 
 void output::record(json::record const& object) { line(object.line()); }
@@ -80,7 +85,8 @@ void console::progress(std::string_view what, std::uint64_t done, std::uint64_t 
     auto const now = std::chrono::steady_clock::now();
     if (now < next_draw_ && done != total) return;
     next_draw_ = now + 100ms; // ten draws a second are enough
-    auto const text = total ? fmt::format("{}/{} {}", done, total, what) : fmt::format("{} {}", done, what);
+    auto const text =
+        total ? fmt::format("{}/{} {}", done, total, what) : fmt::format("{} {}", done, what);
     std::fputs(("\r\x1b[K" + text).c_str(), stderr);
     drawn_ = true;
 }

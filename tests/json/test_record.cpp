@@ -30,6 +30,7 @@ TEST_CASE("times are RFC 3339 in UTC", "[json]") {
 }
 
 TEST_CASE("a zero and a null are what they are", "[json]") {
-    auto const line = record("x", "y").field("n", 0).field("none", nullptr).field("no", false).line();
+    auto const line =
+        record("x", "y").field("n", 0).field("none", nullptr).field("no", false).line();
     CHECK(line == R"({"v":1,"type":"x","verb":"y","n":0,"none":null,"no":false})");
 }
