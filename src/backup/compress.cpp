@@ -39,7 +39,7 @@ std::string deflate_block(std::string_view plain, level effort) {
     // avail_out must not be used up: zlib would then owe us the rest of the flush.
     if (::deflate(&stream, Z_FULL_FLUSH) != Z_OK || stream.avail_in != 0 || stream.avail_out == 0)
         throw std::runtime_error("backup: zlib did not take a block whole");
-    out.resize(out.size() - stream.avail_out);
+    out.erase(out.size() - stream.avail_out);
     return out;
 }
 
