@@ -99,7 +99,7 @@ compile() {
 # The part of a failed build's log that says why.
 explain() {
     {
-        grep -nE -m 12 'error:|ERROR:|FAILED:|undefined reference|No such file' "$log" || tail -n 15 "$log"
+        grep -E -m 12 'error:|ERROR:|FAILED:|undefined reference|No such file' "$log" || tail -n 15 "$log"
     } | cut -c 1-400 >&2
 }
 
