@@ -116,7 +116,7 @@ def counter(_):
 
 
 def cpu_or_wait(_):
-    figures = re.findall(r"(\d+\.\d+) s, (\d+) heartbeats", run("cpu_or_wait", 20_000_000))
+    figures = re.findall(r"(\d+\.\d+) s, (\d+) heartbeats", run("cpu_or_wait", 80_000_000))
     assert len(figures) == 3, figures
     (loop, starved), (pool, beating), (waits, steady) = [(float(s), int(n)) for s, n in figures]
     assert starved <= 10, f"{starved} heartbeats although the loop was busy"
