@@ -147,6 +147,7 @@ void making::publish() {
     tally(done);
 
     auto state = new_state(std::move(done));
+    report_.deleted = state.deleted.size();
     auto& self = state.chain.back();
     self.archive = stem_ + std::string(compressor_->suffix());
     self.bytes = report_.bytes_out;

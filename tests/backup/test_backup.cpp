@@ -167,6 +167,7 @@ TEST_CASE("an increment holds what changed and restores to the present, the full
     CHECK_FALSE(has("large"));
     CHECK(std::find(state.deleted.begin(), state.deleted.end(), "folder1/file1") !=
           state.deleted.end());
+    CHECK(made.deleted == state.deleted.size());
 
     auto back = restoring(dir / "backups", dir / "old");
     back.at = noon(2026, 11, 23) + 1h;
