@@ -6,6 +6,7 @@
 #include <archive_entry.h>
 
 #include <algorithm>
+#include <memory>
 #include <new>
 #include <stdexcept>
 
@@ -57,6 +58,19 @@ timespec decimal_time(std::int64_t ns) {
     return {static_cast<time_t>(ns / second), static_cast<long>(-(ns % second))};
 }
 
+struct free_writer {
+    void operator()(::archive* p) const noexcept {
+        ::archive_write_fail(p); // an archive that was not finished stays so
+        ::archive_write_free(p);
+    }
+};
+struct free_reader {
+    void operator()(::archive* p) const noexcept { ::archive_read_free(p); }
+};
+struct free_header {
+    void operator()(::archive_entry* p) const noexcept { ::archive_entry_free(p); }
+};
+
 unsigned kind_of(entry const& e) {
     switch (e.type) {
     case file_type::folder: return AE_IFDIR;
@@ -75,18 +89,14 @@ unsigned kind_of(entry const& e) {
 struct tar_writer::state {
     explicit state(std::string& out) : out_(out) {
         if (!writer || !header) throw std::bad_alloc();
-        check(::archive_write_set_format_pax(writer));
-        check(::archive_write_set_format_option(writer, "pax", "xattrheader", "SCHILY"));
-        check(::archive_write_set_bytes_per_block(writer, 0)); // no copy, no padding to 10 KiB
-        check(::archive_write_open(writer, this, nullptr, &state::take, nullptr));
-    }
-    ~state() {
-        ::archive_entry_free(header);
-        if (!closed) ::archive_write_fail(writer);
-        ::archive_write_free(writer);
+        check(::archive_write_set_format_pax(writer.get()));
+        check(::archive_write_set_format_option(writer.get(), "pax", "xattrheader", "SCHILY"));
+        check(
+            ::archive_write_set_bytes_per_block(writer.get(), 0)); // no copy, no padding to 10 KiB
+        check(::archive_write_open(writer.get(), this, nullptr, &state::take, nullptr));
     }
     void check(int result) {
-        if (result < ARCHIVE_WARN) throw std::runtime_error(reason(writer));
+        if (result < ARCHIVE_WARN) throw std::runtime_error(reason(writer.get()));
     }
     static la_ssize_t take(::archive*, void* self, void const* bytes, std::size_t size) try {
         static_cast<state*>(self)->out_.append(static_cast<char const*>(bytes), size);
@@ -95,9 +105,8 @@ struct tar_writer::state {
         return -1;
     }
 
-    ::archive* writer = ::archive_write_new();
-    ::archive_entry* header = ::archive_entry_new();
-    bool closed = false;
+    std::unique_ptr<::archive, free_writer> writer{::archive_write_new()};
+    std::unique_ptr<::archive_entry, free_header> header{::archive_entry_new()};
     std::string& out_;
 };
 
@@ -107,7 +116,7 @@ tar_writer::~tar_writer() = default;
 bool tar_writer::begin(entry const& what) {
     if (what.type == file_type::socket) return false;
     locale_scope const names(locale_scope::utf8());
-    auto* h = ::archive_entry_clear(state_->header);
+    auto* h = ::archive_entry_clear(state_->header.get());
     ::archive_entry_set_pathname(h, what.path.empty() ? "." : what.path.c_str());
     ::archive_entry_set_filetype(h, kind_of(what));
     ::archive_entry_set_perm(h, static_cast<__LA_MODE_T>(what.mode));
@@ -124,38 +133,34 @@ bool tar_writer::begin(entry const& what) {
     }
     for (auto const& [name, value] : what.attributes)
         ::archive_entry_xattr_add_entry(h, name.c_str(), value.data(), value.size());
-    state_->check(::archive_write_header(state_->writer, h));
+    state_->check(::archive_write_header(state_->writer.get(), h));
     return true;
 }
 
 void tar_writer::data(std::string_view bytes) {
     while (!bytes.empty()) {
-        auto const n = ::archive_write_data(state_->writer, bytes.data(), bytes.size());
-        if (n <= 0) throw std::runtime_error(reason(state_->writer));
+        auto const n = ::archive_write_data(state_->writer.get(), bytes.data(), bytes.size());
+        if (n <= 0) throw std::runtime_error(reason(state_->writer.get()));
         bytes.remove_prefix(static_cast<std::size_t>(n));
     }
 }
 
-void tar_writer::finish() {
-    state_->check(::archive_write_close(state_->writer));
-    state_->closed = true;
-}
+void tar_writer::finish() { state_->check(::archive_write_close(state_->writer.get())); }
 
 struct tar_reader::state {
     explicit state(int file) {
         if (!reader) throw std::bad_alloc();
         locale_scope const names(locale_scope::plain());
-        check(::archive_read_support_filter_gzip(reader));
-        check(::archive_read_support_filter_zstd(reader));
-        check(::archive_read_support_format_tar(reader));
-        check(::archive_read_open_fd(reader, file, 256 * 1024));
+        check(::archive_read_support_filter_gzip(reader.get()));
+        check(::archive_read_support_filter_zstd(reader.get()));
+        check(::archive_read_support_format_tar(reader.get()));
+        check(::archive_read_open_fd(reader.get(), file, 256 * 1024));
     }
-    ~state() { ::archive_read_free(reader); }
     void check(int result) {
-        if (result < ARCHIVE_WARN) throw std::runtime_error(reason(reader));
+        if (result < ARCHIVE_WARN) throw std::runtime_error(reason(reader.get()));
     }
 
-    ::archive* reader = ::archive_read_new();
+    std::unique_ptr<::archive, free_reader> reader{::archive_read_new()};
     void const* piece = nullptr;
     std::size_t piece_size = 0;
     std::uint64_t piece_at = 0; ///< offset of the piece in the content
@@ -169,7 +174,7 @@ tar_reader::~tar_reader() = default;
 std::optional<tar_reader::member> tar_reader::next() {
     locale_scope const names(locale_scope::plain());
     ::archive_entry* h = nullptr;
-    auto const result = ::archive_read_next_header(state_->reader, &h);
+    auto const result = ::archive_read_next_header(state_->reader.get(), &h);
     if (result == ARCHIVE_EOF) return std::nullopt;
     state_->check(result);
     member found;
@@ -192,7 +197,7 @@ std::string_view tar_reader::data() {
            s.piece_at <=
                s.given) { // archive_read_data() would cut a trailing hole off: libarchive #1194
         la_int64_t at = 0;
-        auto const result = ::archive_read_data_block(s.reader, &s.piece, &s.piece_size, &at);
+        auto const result = ::archive_read_data_block(s.reader.get(), &s.piece, &s.piece_size, &at);
         if (result == ARCHIVE_EOF)
             s.piece_size = 0, at = static_cast<la_int64_t>(s.size);
         else
