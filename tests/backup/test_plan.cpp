@@ -194,9 +194,9 @@ TEST_CASE("what stands on something that is gone goes with it", "[backup]") {
 TEST_CASE("full on the weekday, without a base, and after a missed one; else an increment",
           "[backup]") {
     sys_days const monday = 2026y / November / 23;
-    auto const on = [&](kind asked, int day, std::optional<int> last) {
+    auto const on = [&](kind asked, int day, std::optional<int> full) {
         return decide(asked, Monday, monday + days(day),
-                      last ? std::optional(monday + days(*last)) : std::nullopt);
+                      full ? std::optional(monday + days(*full)) : std::nullopt);
     };
     CHECK(on(kind::automatic, 1, std::nullopt) == kind::full);
     CHECK(on(kind::automatic, 0, -3) == kind::full);

@@ -251,7 +251,10 @@ TEST_CASE("a hashed file of 10,000 lines answers, and its search leaves the loop
         searched = true;
     };
     auto count = [&]() -> awaitable<> {
-        for (; !searched; ++turns) co_await yield();
+        while (!searched) {
+            ++turns;
+            co_await yield();
+        }
     };
     auto all = [&](task_group& group) -> awaitable<> {
         group.spawn(search());
