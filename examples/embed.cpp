@@ -26,7 +26,9 @@ trawl::awaitable<int> answer(trawl::offload_pool& pool, int question) {
 asio::awaitable<void> own_coroutine(trawl::offload_pool& pool) {
     asio::steady_timer own_timer(co_await asio::this_coro::executor, 5ms);
     co_await own_timer.async_wait(asio::use_awaitable);
-    std::cout << "coroutine: " << co_await answer(pool, 21) << std::endl;
+    int const found = co_await answer(pool, 21);
+    std::cout << "coroutine: " + std::to_string(found) + "\n"
+              << std::flush; // one write: others print too
 }
 
 int main() {
@@ -37,7 +39,7 @@ int main() {
     // 2. From a callback, with a way to cancel.
     asio::cancellation_signal stop;
     auto told = [](std::exception_ptr failure, int) {
-        std::cout << "callback: " << trawl::describe(failure) << std::endl;
+        std::cout << "callback: " + trawl::describe(failure) + "\n" << std::flush;
     };
     asio::co_spawn(service, answer(pool, 1), asio::bind_cancellation_slot(stop.slot(), told));
     asio::steady_timer soon(service, 1ms);
