@@ -11,6 +11,7 @@
 #include <asio/use_future.hpp>
 
 #include <iostream>
+#include <string>
 #include <thread>
 
 using namespace std::chrono_literals;
