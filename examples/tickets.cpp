@@ -1,6 +1,6 @@
 // tickets FILE [locked]: 100 buyers and one ticket, counted in a JSON file. Without a lock
-// everybody buys it, under a lock on the file one does: also with `locked`, when several processes
-// sell from a FILE that is there already.
+// everybody buys it, under a file lock one does: with `locked` also when several processes sell
+// from one FILE.
 #include <trawl/mutex.hpp>
 #include <trawl/task_group.hpp>
 
@@ -15,9 +15,8 @@ namespace json = boost::json;
 using namespace std::chrono_literals;
 
 std::int64_t read_count(std::string const& file) {
-    std::ifstream in(file);
     std::string text;
-    std::getline(in, text);
+    std::getline(std::ifstream(file), text);
     return json::parse(text).at("count").as_int64();
 }
 
@@ -30,9 +29,7 @@ trawl::awaitable<> buy(std::string file, bool locked, int& bought) {
     if (locked) lock.emplace(co_await trawl::file_lock::acquire(file + ".lock", 1ms));
     auto const count = read_count(file);
     co_await trawl::sleep_for(1ms); // the network; others run meanwhile
-    if (count < 1) co_return;
-    write_count(file, count - 1);
-    ++bought;
+    if (count > 0) write_count(file, count - 1), ++bought;
 }
 
 trawl::awaitable<> sell(std::string file, bool locked) {
@@ -55,8 +52,7 @@ trawl::awaitable<> compare(std::string file) {
 int main(int argc, char** argv) {
     if (argc < 2) return std::puts("usage: tickets FILE [locked]"), 2;
     asio::io_context io(1);
-    asio::co_spawn(io, argc > 2 ? sell(argv[1], true) : compare(argv[1]), [](std::exception_ptr e) {
-        if (e) std::rethrow_exception(e);
-    });
+    auto rethrow = [](std::exception_ptr e) { e ? std::rethrow_exception(e) : void(); };
+    asio::co_spawn(io, argc > 2 ? sell(argv[1], true) : compare(argv[1]), rethrow);
     io.run();
 }
