@@ -21,7 +21,7 @@ awaitable<> braces(std::string s) {
     co_await options{}.resolve(); // bait: braces
     if (co_await connect({s})) co_return; // bait: braces
     while (auto x = co_await next({.host = s})) use(x); // bait: braces
-    CHECK(co_await names({"a", "b"}) == 2); // bait: braces
+    CHECK(co_await names({"a", "b"}) == 2); // bait: braces, bait: assertion
     co_return co_await connect({.host = s}); // bait: braces
     client c(co_await this_coro::executor, {.host = s}); // bait: braces
     co_await with_timeout(5s,
@@ -61,6 +61,11 @@ awaitable<> initialisers() {
 
 asio::experimental::channel<void(error_code, int)> pipe(ex, 1); // bait: banned
 asio::ip::tcp::resolver names(ex); // bait: banned
+
+awaitable<> asserts() {
+    CHECK(co_await answer() == 42); // bait: assertion
+    REQUIRE_FALSE(co_await empty()); // bait: assertion
+}
 
 class holder {
     awaitable<> method() {

@@ -13,6 +13,7 @@ import sys
 
 RULES = {
     "closure": "a closure that owns its captures in a co_await expression: name it first",
+    "assertion": "co_await inside an assertion: Catch2 2 evaluates it three times there, name the result first",
     "braces": "a braced temporary in a co_await expression: name it first",
     "await-in-braces": "co_await inside a braced initialiser: name its value first",
     "await-in-capture": "co_await inside a capture list: name its value first",
@@ -267,6 +268,9 @@ def check_names(tokens, report, library, measured):
             report("banned", token.line, "ip::tcp::resolver (a hidden thread)")
         elif token.text == "detached" and library:
             report("detached", token.line)
+        elif token.text.startswith(("CHECK", "REQUIRE")) and i + 1 < len(tokens) and tokens[i + 1].group:
+            if awaits(tokens[i + 1].group):
+                report("assertion", token.line)
         if token.group is not None:
             check_names(token.group, report, library, measured)
 
