@@ -14,8 +14,8 @@ using namespace std::chrono_literals;
 using namespace trawl;
 
 TEST_CASE("a job runs on another thread and its result comes home", "[offload]") {
-    offload_pool pool(offload_pool::options{2, "test", nullptr});
     test::run([&]() -> awaitable<> {
+        offload_pool pool(offload_pool::options{2, "test", nullptr});
         auto const home = std::this_thread::get_id();
         auto work = [] { return std::this_thread::get_id(); };
         auto const there = co_await pool.run(work);
@@ -32,8 +32,8 @@ TEST_CASE("a job runs on another thread and its result comes home", "[offload]")
 }
 
 TEST_CASE("an exception of a job is thrown at home", "[offload]") {
-    offload_pool pool(offload_pool::options{1, "test", nullptr});
     test::run([&]() -> awaitable<> {
+        offload_pool pool(offload_pool::options{1, "test", nullptr});
         auto work = []() -> int { throw std::runtime_error("in the job"); };
         std::string what;
         try {
@@ -46,10 +46,10 @@ TEST_CASE("an exception of a job is thrown at home", "[offload]") {
 }
 
 TEST_CASE("jobs of one strand run in order and never at the same time", "[offload]") {
-    offload_pool pool(offload_pool::options{4, "test", nullptr});
     std::vector<int> order;
     std::atomic<int> inside{0}, most{0};
     test::run([&]() -> awaitable<> {
+        offload_pool pool(offload_pool::options{4, "test", nullptr});
         auto lane = pool.make_strand();
         auto one = [&](int i) -> awaitable<> {
             auto work = [&, i] {
@@ -71,9 +71,9 @@ TEST_CASE("jobs of one strand run in order and never at the same time", "[offloa
 }
 
 TEST_CASE("cancelling stops a job through its token and waits for its end", "[offload]") {
-    offload_pool pool(offload_pool::options{1, "test", nullptr});
     std::atomic<bool> saw_stop{false};
     test::run([&]() -> awaitable<> {
+        offload_pool pool(offload_pool::options{1, "test", nullptr});
         auto work = [&](std::stop_token stop) {
             while (!stop.stop_requested()) std::this_thread::sleep_for(100us);
             saw_stop = true;
@@ -85,9 +85,9 @@ TEST_CASE("cancelling stops a job through its token and waits for its end", "[of
 }
 
 TEST_CASE("a job that was cancelled before it began is dropped", "[offload]") {
-    offload_pool pool(offload_pool::options{1, "test", nullptr});
     std::atomic<bool> release{false}, second_ran{false};
     test::run([&]() -> awaitable<> {
+        offload_pool pool(offload_pool::options{1, "test", nullptr});
         auto first = [&] {
             while (!release) std::this_thread::sleep_for(100us);
         };
