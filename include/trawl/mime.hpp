@@ -58,8 +58,8 @@ enum class transport { seven_bit, eight_bit };
 /// share nothing; one object is not for two threads.
 ///
 ///     trawl::mime::message letter;
-///     letter.from("ops@example.org").to("Zoë <zoe@example.org>").subject("Nachtlauf:
-///     fertig").text("ok\n");
+///     letter.from("ops@example.org").to("Zoë <zoe@example.org>");
+///     letter.subject("Nachtlauf: fertig").text("ok\n");
 class message {
 public:
     message();

@@ -20,8 +20,7 @@ namespace trawl {
 ///     offload_pool cpu(offload_pool::options{.threads = 2});
 ///     auto lane = cpu.make_strand();
 ///     auto work = [data = std::move(data)](std::stop_token) { return sha256(data); };
-///     auto digest = co_await cpu.run(lane, std::move(work));   // name the closure: CONVENTIONS,
-///     g++ 12
+///     auto digest = co_await cpu.run(lane, std::move(work)); // g++ 12: name the closure first
 ///
 /// Destroy the pool before the io_context whose coroutines use it: the destructor lets running jobs
 /// end, drops queued ones and joins the threads.

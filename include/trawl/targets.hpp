@@ -12,14 +12,16 @@
 /// One grammar for the targets of every verb. Pure: nothing here reads a file or asks a name
 /// server.
 ///
-///     10.0.0.7                 2001:db8::7  fe80::7%eth0    an address
-///     10.0.0.0/24              2001:db8::/64                every address of the network, first
-///     and last included 10.0.0.1-254             10.0.0.1-10.0.3.9            a range;
-///     2001:db8::1-ff, 2001:db8::1-2001:db8::9:0 web.example              node[01-20,25].example a
-///     name; a host list, zero padding kept any of them:PORT         [2001:db8::7]:PORT with a
-///     port, 1-65535
+///     10.0.0.7            2001:db8::7, fe80::7%eth0         an address
+///     10.0.0.0/24         2001:db8::/64                     every address of the network
+///     10.0.0.1-254        2001:db8::1-ff                    a range, by its last part
+///     10.0.0.1-10.0.3.9   2001:db8::1-2001:db8::9:0         a range
+///     web.example                                           a name
+///     node[01-20,25].example                                a host list, zero padding kept
+///     any of them:PORT    [2001:db8::7]:PORT                with a port, 1-65535
 ///
-/// 10.0.0.9/24 is the network of 10.0.0.9. A host list may hold several brackets
+/// A network's first and last address belong to it; 10.0.0.9/24 is the network of 10.0.0.9.
+/// A host list may hold several brackets
 /// (`rack[1-4]-[01-40]`). Octets with leading zeros, names beyond RFC 1123 letters, digits, '-' and
 /// '_', and non-ASCII names (write the xn-- form) are refused.
 namespace trawl::targets {
@@ -141,10 +143,10 @@ public:
     /// The next target; nullopt at the end.
     std::optional<target> next();
 
-    std::uint64_t position() const noexcept {
-        return position_;
-    }                                                     ///< targets of this part given out so far
-    std::uint64_t size() const noexcept { return size_; } ///< targets of this part
+    /// Targets of this part given out so far.
+    std::uint64_t position() const noexcept { return position_; }
+    /// Targets of this part.
+    std::uint64_t size() const noexcept { return size_; }
 
 private:
     std::shared_ptr<list::state const> state_;

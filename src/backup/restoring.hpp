@@ -20,8 +20,8 @@ namespace trawl::backup::detail {
 /// One restore, as plain blocking steps for the pool: prepare once, then advance until it says
 /// false.
 ///
-///     folders -> content, newest archive first -> hard links -> other kinds -> metadata of
-///     folders, deepest first
+///     folders -> content, newest archive first -> hard links -> other kinds
+///     -> metadata of folders, deepest first
 ///
 /// Everything is reached by openat2 beneath the target, without following links. A member of an
 /// archive counts only when the manifest has a file of its name in that archive, and its content

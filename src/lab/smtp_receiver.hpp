@@ -27,10 +27,9 @@ public:
 /// The server's side of an SMTP dialogue (RFC 5321) without I/O: bytes in, replies out, messages
 /// into a store.
 ///
-///              EHLO/HELO            MAIL              RCPT+             DATA
-///     start ------------> greeted ---------> mail ----------> rcpt ----------> data
-///     --(CRLF.CRLF)--> greeted
-///                            ^------------------RSET/EHLO-------'
+///            EHLO/HELO          MAIL        RCPT+        DATA
+///     start -----------> greeted ----> mail -----> rcpt -----> data --CRLF.CRLF--> greeted
+///                           ^-----RSET/EHLO-----------'
 ///
 /// Extensions: PIPELINING (2920), SIZE (1870), 8BITMIME (6152), SMTPUTF8 (6531),
 /// ENHANCEDSTATUSCODES (2034).

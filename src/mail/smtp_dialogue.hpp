@@ -46,10 +46,8 @@ std::string_view to_string(phase p) noexcept;
 
 /// One connection's dialogue, driven by its owner:
 ///
-///     banner -> hello -> [starttls -> handshake -> hello] -> [auth] -> ready -> envelope -> data
-///     -> content -> dot
-///                                                                        ^ |
-///                                                                        +--------------------------------------+
+///     banner -> hello -> [starttls -> handshake -> hello] -> [auth] -> ready
+///     ready -> envelope -> data -> content -> dot -> ready -> ... -> quit -> closed
 ///
 /// The owner writes what take() gives, feeds what it reads to receive(), reports the end with
 /// lost(), and in phase handshake does TLS and calls secured(). settled() says when the owner has

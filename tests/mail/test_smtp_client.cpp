@@ -6,7 +6,6 @@
 
 #include <asio/redirect_error.hpp>
 
-
 using namespace std::chrono_literals;
 using namespace std::string_literals;
 using namespace trawl;
