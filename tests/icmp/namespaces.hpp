@@ -42,6 +42,10 @@ public:
     far_network() : name_("trawl-test-" + std::to_string(::getpid())) {
         if (std::system(("ip netns add " + name_ + " >/dev/null 2>&1").c_str()) != 0)
             skip("may not add a named network namespace");
+        if (std::system((inside() + "true >/dev/null 2>&1").c_str()) != 0) { // no /sys to mount on
+            remove();
+            skip("may not run anything in a named network namespace");
+        }
         sh("ip link add near type veth peer name far netns " + name_);
         for (auto const& in : {std::string(), inside()}) {
             auto const side = in.empty() ? "near" : "far";
@@ -61,13 +65,16 @@ public:
         sh(inside() + "ip route add blackhole default");
         sh(inside() + "ip -6 route add blackhole default");
     }
-    ~far_network() { std::system(("ip netns del " + name_ + " >/dev/null 2>&1").c_str()); }
+    ~far_network() { remove(); }
 
     void answer_for(std::string const& prefix) {
         sh(inside() + "ip route add local " + prefix + " dev lo");
     }
 
 private:
+    void remove() const {
+        (void)!std::system(("ip netns del " + name_ + " >/dev/null 2>&1").c_str());
+    }
     std::string inside() const { return "ip netns exec " + name_ + " "; }
     std::string name_;
 };
