@@ -76,6 +76,8 @@ public:
     bool empty() const noexcept { return size() == 0; }
     /// True when some target is a name.
     bool has_names() const noexcept;
+    /// True when some target has a port: a verb that has no use for ports refuses it.
+    bool has_ports() const noexcept;
 
     /// The target at `index` < size(), in O(log of the listed items).
     target at(std::uint64_t index) const;

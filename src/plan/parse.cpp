@@ -126,6 +126,8 @@ sweep_section read_sweep(section s, std::string const& origin) {
         sweep.targets.exclude(text, {origin + " [sweep] exclude", 0, 1});
     for (auto const& text : s.texts("targets"))
         sweep.targets.add(text, {origin + " [sweep] targets", 0, 1});
+    if (sweep.targets.has_ports())
+        s.fail(s.at("targets"), "[sweep] targets take no port: [ssh] port is for all of them");
     sweep.timeout = s.seconds("timeout").value_or(sweep.timeout);
     sweep.retries = static_cast<unsigned>(s.number("retries", 0, 100).value_or(sweep.retries));
     sweep.rate = s.real("rate", 0, 1e7).value_or(0);

@@ -22,7 +22,6 @@ namespace {
 struct found {
     std::string target, host;
     asio::ip::address address;
-    std::optional<std::uint16_t> port;
     std::optional<duration> rtt;
 };
 
@@ -103,7 +102,6 @@ struct runner::state {
         found host;
         host.target = target.to_string();
         host.host = target.host();
-        host.port = target.port;
         std::string why;
         try {
             auto const addresses = co_await names.addresses(host.host);
@@ -180,7 +178,7 @@ struct runner::state {
         ssh::options how;
         how.host = host.host;
         how.addresses = {host.address};
-        how.port = host.port.value_or(plan.ssh->port);
+        how.port = plan.ssh->port;
         how.user = access.user;
         how.identity = access.identity;
         how.password = access.password;

@@ -265,6 +265,11 @@ bool list::has_names() const noexcept {
                                  [](piece const& p) { return p.what == kind::names; });
 }
 
+bool list::has_ports() const noexcept {
+    return state_ && std::any_of(state_->pieces.begin(), state_->pieces.end(),
+                                 [](piece const& p) { return p.has_port; });
+}
+
 target list::at(std::uint64_t index) const {
     assert(index < size());
     return state_->at(state_->pieces[state_->find(index)], index);

@@ -127,6 +127,8 @@ TEST_CASE("a mistake in a plan is named with file, line and column", "[plan]") {
     CHECK(contains(
         complaint("[[backup]]\nsource='/etc'\ndestination='d'\n[mail]\nfrom='a@@b'\nto='c'\n"),
         "a@@b"));
+    CHECK(contains(complaint("[sweep]\ntargets='127.0.0.1:22'\n"), "night.toml:2:9"));
+    CHECK(contains(complaint("[sweep]\ntargets='127.0.0.1:22'\n"), "take no port"));
     CHECK(contains(complaint("[ssh]\n"), "needs a [sweep]"));
     CHECK(contains(complaint(""), "nothing to do"));
 }

@@ -102,6 +102,10 @@ TEST_CASE("a name is kept as it was written", "[targets]") {
         CHECK(all(name) == texts{name});
     CHECK(targets::parse("web.example").has_names());
     CHECK_FALSE(targets::parse("10.0.0.0/8").has_names());
+    CHECK(targets::parse("10.0.0.1, 10.0.0.0/30:22").has_ports());
+    CHECK(targets::parse("web.example:8080").has_ports());
+    CHECK_FALSE(targets::parse("10.0.0.0/8, web.example").has_ports());
+    CHECK_FALSE(targets::list().has_ports());
     auto const host = targets::parse("web.example:8080").at(0);
     CHECK_FALSE(host.address);
     CHECK(host.name == "web.example");
