@@ -59,10 +59,7 @@ timespec decimal_time(std::int64_t ns) {
 }
 
 struct free_writer {
-    void operator()(::archive* p) const noexcept {
-        ::archive_write_fail(p); // an archive that was not finished stays so
-        ::archive_write_free(p);
-    }
+    void operator()(::archive* p) const noexcept { ::archive_write_free(p); }
 };
 struct free_reader {
     void operator()(::archive* p) const noexcept { ::archive_read_free(p); }
@@ -95,11 +92,20 @@ struct tar_writer::state {
             ::archive_write_set_bytes_per_block(writer.get(), 0)); // no copy, no padding to 10 KiB
         check(::archive_write_open(writer.get(), this, nullptr, &state::take, nullptr));
     }
+    state(state const&) = delete;
+    /// An archive that was not finished stays so: what closing would add to it is refused. Without
+    /// closing (archive_write_fail) libarchive leaks its output block.
+    ~state() {
+        refuse = true;
+        ::archive_write_close(writer.get());
+    }
     void check(int result) {
         if (result < ARCHIVE_WARN) throw std::runtime_error(reason(writer.get()));
     }
     static la_ssize_t take(::archive*, void* self, void const* bytes, std::size_t size) try {
-        static_cast<state*>(self)->out_.append(static_cast<char const*>(bytes), size);
+        auto& s = *static_cast<state*>(self);
+        if (s.refuse) return -1;
+        s.out_.append(static_cast<char const*>(bytes), size);
         return static_cast<la_ssize_t>(size);
     } catch (std::bad_alloc const&) {
         return -1;
@@ -108,6 +114,7 @@ struct tar_writer::state {
     std::unique_ptr<::archive, free_writer> writer{::archive_write_new()};
     std::unique_ptr<::archive_entry, free_header> header{::archive_entry_new()};
     std::string& out_;
+    bool refuse = false;
 };
 
 tar_writer::tar_writer() : state_(std::make_unique<state>(pending_)) {}
