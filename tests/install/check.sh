@@ -18,8 +18,8 @@ pc=$(find "$dest" -name trawl.pc)
 prefix=$(sed -n 's/^prefix=//p' "$pc")
 export PKG_CONFIG_PATH=${pc%/*}
 config() { pkg-config --define-variable=prefix="$dest$prefix" "$@" trawl; }
-[[ $kind == static ]] && option=--static || option=
-libraries=$(config --libs $option) 2>"$dest/log"
+# Also for a static libtrawl without --static: that would ask for what libssh or libarchive, which stay shared, need.
+libraries=$(config --libs) 2>"$dest/log"
 result $? "pkg-config knows it ($kind)"
 
 program=$dest/consumer
