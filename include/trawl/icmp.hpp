@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <system_error>
 #include <vector>
@@ -57,6 +58,28 @@ struct reply {
         hops_left; ///< TTL or hop limit of the reply, when the kernel told it
 };
 
+/// What became of one echo request.
+struct echo {
+    asio::ip::address target;
+    std::uint64_t position = 0; ///< of the target in its sweep; 0 for pinger::ask
+    std::uint32_t index = 0;    ///< which echo to its target, from 0
+    icmp::status status = status::unknown; ///< up: answered; down: silent until the timeout
+    bool duplicate = false;                ///< a further reply to an echo that was answered
+    std::optional<duration> rtt; ///< from the sending to the reply or ICMP error; by the kernel's
+                                 ///< transmit stamp too when pinger::options asks for them
+    std::optional<asio::ip::address> from; ///< who sent the reply or the error
+    std::optional<std::uint8_t> hops_left; ///< TTL or hop limit of the reply
+    std::uint8_t type = 0, code = 0;       ///< of the ICMP message that came, when `from` is there
+    std::uint16_t bytes = 0; ///< of that message, ICMP header included and IP header not
+    std::error_code why;     ///< for unreachable and unknown
+};
+
+/// How one echo is sent.
+struct echo_options {
+    std::chrono::milliseconds timeout{1000}; ///< from its sending
+    std::uint8_t hop_limit = 0;              ///< 1-255; 0: as the pinger's
+};
+
 /// Totals since the pinger was made. Every packet received is counted once.
 struct statistics {
     std::uint64_t sent = 0;         ///< echo requests that the kernel took
@@ -92,7 +115,18 @@ public:
         /// many answers can be on their way.
         std::size_t receive_buffer = 8u << 20;
         std::size_t outstanding =
-            65536;                 ///< targets waited for at a time, 1 or more (72 bytes each)
+            65536; ///< echoes of sweeps waited for at a time, 1 or more (32 bytes each)
+        std::uint16_t payload = 24; ///< bytes behind the echo header; under 24 there is no room for
+                                    ///< the cookie, and address, identifier and number must do
+        bool random_payload = false;    ///< fill what follows the cookie with random bytes, not 0
+        std::uint8_t hop_limit = 0;     ///< 1-255; 0: the system's
+        std::uint8_t traffic_class = 0; ///< TOS, or the IPv6 traffic class
+        bool dont_fragment = false;     ///< what is too big for the path fails with EMSGSIZE
+        bool transmit_stamps = false;   ///< time echoes by the kernel's transmit time stamp: exact,
+                                        ///< for one more system call a batch
+        std::optional<asio::ip::address> source = {}; ///< of that address family
+        std::string interface = {};                   ///< by this one only (SO_BINDTODEVICE)
+        std::uint32_t mark = 0;    ///< SO_MARK, for policy routing; needs CAP_NET_ADMIN
         observer* watch = nullptr; ///< not owned; outlives the pinger
     };
 
@@ -112,6 +146,10 @@ public:
     /// Cancelling forgets the request; a late reply is counted in stats().late.
     awaitable<std::optional<reply>> probe(asio::ip::address target);
 
+    /// Sends one echo request and tells what became of it: the reply, the ICMP error and who sent
+    /// it, or silence. Throws and cancels as probe() does.
+    awaitable<echo> ask(asio::ip::address target, echo_options how);
+
     statistics stats() const;
 
     /// The kind in use; automatic when no socket could be opened.
@@ -126,6 +164,7 @@ private:
 /// What became of one target.
 struct result {
     asio::ip::address address;
+    std::uint64_t position = 0; ///< of the target in the sweep
     icmp::status status = status::unknown;
     std::optional<duration> rtt; ///< average of the replies; absent when there was none
     std::uint32_t sent = 0, received = 0;
@@ -145,8 +184,10 @@ public:
     struct options {
         std::chrono::milliseconds timeout{1000}; ///< for each echo, from its sending
         unsigned retries = 1; ///< further echoes to a silent target; with count 1 only
-        unsigned count = 1;   ///< echoes to each target, 1 or more; all are sent
+        double backoff = 1; ///< each further echo to a silent target waits so much longer, 1 to 5
+        unsigned count = 1; ///< echoes to each target, all sent; 0: on and on, with every_echo only
         std::chrono::milliseconds interval{1000}; ///< between two echoes of `count` to one target
+        bool every_echo = false; ///< tell of each echo, see next_events()
         double rate = 0;           ///< echoes a second in all; 0: as fast as answers can be read
         bool skip_names = false;   ///< pass over names; false: the constructor refuses them
         targets::order order = {}; ///< seed, shard, where to begin
@@ -176,6 +217,14 @@ public:
 
     /// Every result that is there, at least one; empty at the end.
     awaitable<std::vector<result>> next_batch();
+
+    struct events {
+        std::vector<echo> echoes;    ///< in the order in which they ended
+        std::vector<result> results; ///< of the targets whose last echo has ended
+    };
+    /// With options.every_echo: everything that happened, at least one event; both empty at the
+    /// end.
+    awaitable<events> next_events();
 
     totals progress() const noexcept;
 

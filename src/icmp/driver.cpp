@@ -74,12 +74,12 @@ driver::progress driver::turn() {
     }
 }
 
-void driver::flush(channel* to, std::span<engine::parcel const> parcels, std::error_code missing) {
+void driver::flush(channel* to, std::span<parcel const> parcels, std::error_code missing) {
     if (to) return flush(*to, parcels);
-    for (auto const& p : parcels) engine_.abandon(p.slot, missing);
+    for (auto const& p : parcels) engine_.abandon(static_cast<std::uint32_t>(p.number), missing);
 }
 
-void driver::flush(channel& to, std::span<engine::parcel const> parcels) {
+void driver::flush(channel& to, std::span<parcel const> parcels) {
     while (!parcels.empty()) {
         int failure = 0;
         auto const began = now_();
@@ -88,14 +88,14 @@ void driver::flush(channel& to, std::span<engine::parcel const> parcels) {
             taken > 0 ? (now_() - began) / static_cast<duration::rep>(taken) : duration{};
         for (std::size_t i = 0; i < taken; ++i) {
             auto const lead = each * static_cast<duration::rep>(i);
-            engine_.sent(parcels[i].slot, began + lead, lead);
+            engine_.sent(static_cast<std::uint32_t>(parcels[i].number), began + lead, lead);
         }
         parcels = parcels.subspan(taken);
         if (taken > 0 || failure == 0) continue;
         // A full send buffer is full for all of them; every other failure belongs to one target.
         bool const full = failure == EAGAIN || failure == EWOULDBLOCK;
         auto const refused = parcels.first(full ? parcels.size() : 1);
-        for (auto const& p : refused) engine_.refused(p.slot, failure, now_());
+        for (auto const& p : refused) engine_.refused(static_cast<std::uint32_t>(p.number), failure, now_());
         parcels = parcels.subspan(refused.size());
     }
 }

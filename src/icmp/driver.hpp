@@ -1,6 +1,7 @@
 #pragma once
 
 #include "icmp/channel.hpp"
+#include "icmp/engine.hpp"
 
 #include <array>
 
@@ -38,15 +39,15 @@ private:
     bool drain(std::size_t& budget);
     bool drain(channel*, std::size_t& budget);
     void expire(bool drained);
-    void flush(channel*, std::span<engine::parcel const>, std::error_code missing);
-    void flush(channel&, std::span<engine::parcel const>);
+    void flush(channel*, std::span<parcel const>, std::error_code missing);
+    void flush(channel&, std::span<parcel const>);
     std::uint64_t drops();
 
     engine& engine_;
     channel *v4_, *v6_;
     time_source now_;
     unsigned undrained_ = 0; // turns in a row that ended with unread packets
-    std::array<engine::parcel, send_batch> parcels_, v4_parcels_, v6_parcels_;
+    std::array<parcel, send_batch> parcels_, v4_parcels_, v6_parcels_;
 };
 
 } // namespace trawl::icmp::detail

@@ -116,7 +116,7 @@ std::optional<std::uint32_t> engine::next_of(lane& l) {
     return l.ready_.pop().slot;
 }
 
-engine::parcel engine::wrap(std::uint32_t index, time_point now) {
+parcel engine::wrap(std::uint32_t index, time_point now) {
     auto& s = slots_[index];
     s.phase = stage::outgoing;
     s.answered = s.turn_passed = false;
@@ -127,7 +127,7 @@ engine::parcel engine::wrap(std::uint32_t index, time_point now) {
             .generation = s.generation,
             .sent = static_cast<std::uint64_t>((now - epoch_).count())};
     p.cookie = cookie(s.target, p);
-    return {index, s.target, write_echo(s.target.family, id_, s.sequence, p)};
+    return {.number = index, .target = s.target, .bytes = write_echo(s.target.family, id_, s.sequence, p)};
 }
 
 std::size_t engine::collect(time_point now, std::span<parcel> into) {

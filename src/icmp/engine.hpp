@@ -128,11 +128,6 @@ public:
     /// Drops a target that has no outcome yet.
     void forget(std::uint32_t slot) noexcept;
 
-    struct parcel {
-        std::uint32_t slot = 0;
-        host target = {};
-        echo_bytes bytes{};
-    };
     /// Fills `into` with what may be sent now; each parcel is then reported by sent() or refused().
     std::size_t collect(time_point now, std::span<parcel> into);
     /// The kernel took the echo at about `when`, in a call that began `lead` earlier.

@@ -50,6 +50,14 @@ using echo_bytes = std::array<std::uint8_t, echo_size>;
 /// kernel knows, and is its task (RFC 3542 §3.1).
 echo_bytes write_echo(family, std::uint16_t id, std::uint16_t sequence, proof const&) noexcept;
 
+/// An echo request on its way out.
+struct parcel {
+    std::uint64_t number = 0; ///< which echo: the number in its proof
+    host target = {};
+    std::uint8_t hop_limit = 0; ///< 0: the channel's
+    echo_bytes bytes{};         ///< ICMP header and proof; padding is the channel's
+};
+
 enum class kind : std::uint8_t {
     reply,
     unreachable,   ///< RFC 792 type 3, RFC 4443 §3.1

@@ -1,5 +1,7 @@
 #include "icmp/socket.hpp"
 
+#include "icmp/engine.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cassert>
@@ -185,7 +187,7 @@ public:
 
     int descriptor() const noexcept override { return fd_; }
     std::size_t capacity() const override { return capacity_; }
-    std::size_t send(std::span<engine::parcel const> parcels, int& failure) override;
+    std::size_t send(std::span<parcel const> parcels, int& failure) override;
     std::span<arrived const> receive(bool& more) override;
     std::uint64_t drops() override;
 
@@ -218,7 +220,7 @@ private:
     std::vector<arrived> arrived_, errors_;
 };
 
-std::size_t kernel_channel::send(std::span<engine::parcel const> parcels, int& failure) {
+std::size_t kernel_channel::send(std::span<parcel const> parcels, int& failure) {
     auto const count = std::min(parcels.size(), batch);
     for (std::size_t i = 0; i < count; ++i) {
         // The kernel does not write through an iovec that it sends from.

@@ -2,6 +2,8 @@
 
 #include "icmp/channel.hpp"
 
+#include <trawl/icmp.hpp>
+
 #include <memory>
 #include <system_error>
 

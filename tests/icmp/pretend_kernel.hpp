@@ -81,7 +81,7 @@ public:
     static time_point now() { return now_; }
     static void advance(time_point to) { now_ = std::max(now_, to); }
 
-    std::size_t send(std::span<engine::parcel const> parcels, int& failure) override {
+    std::size_t send(std::span<parcel const> parcels, int& failure) override {
         ++calls;
         last_send = now_;
         std::size_t taken = 0;
@@ -124,7 +124,7 @@ public:
     }
 
     settings how;
-    std::vector<engine::parcel> sent;
+    std::vector<parcel> sent;
     std::size_t calls = 0, most_unanswered = 0;
     time_point last_send{};
 
@@ -133,7 +133,7 @@ public:
 private:
     bool happens(double share) { return std::uniform_real_distribution<>(0, 1)(chance_) < share; }
 
-    void answer(engine::parcel const& p) {
+    void answer(parcel const& p) {
         if (how.unreachable(p.target)) {
             auto router = p.target;
             router.octets[3] = 254;

@@ -132,7 +132,7 @@ TEST_CASE("100,000 forged replies are counted and none is believed", "[icmp]") {
             for (std::size_t b = 8; b < 32; ++b) fake[b] = static_cast<std::uint8_t>(chance());
             break;
         case 3: // another echo's slot and time with this one's cookie
-            if (other.slot == victim.slot)
+            if (other.number == victim.number)
                 fake[31] ^= 1;
             else
                 std::copy(other.bytes.begin() + 16, other.bytes.end(), fake.begin() + 16);
