@@ -61,8 +61,8 @@ struct reply {
 /// What became of one echo request.
 struct echo {
     asio::ip::address target;
-    std::uint64_t position = 0; ///< of the target in its sweep; 0 for pinger::ask
-    std::uint32_t index = 0;    ///< which echo to its target, from 0
+    std::uint64_t position = 0;            ///< of the target in its sweep; 0 for pinger::ask
+    std::uint32_t index = 0;               ///< which echo to its target, from 0
     icmp::status status = status::unknown; ///< up: answered; down: silent until the timeout
     bool duplicate = false;                ///< a further reply to an echo that was answered
     std::optional<duration> rtt; ///< from the sending to the reply or ICMP error; by the kernel's
@@ -184,10 +184,10 @@ public:
     struct options {
         std::chrono::milliseconds timeout{1000}; ///< for each echo, from its sending
         unsigned retries = 1; ///< further echoes to a silent target; with count 1 only
-        double backoff = 1; ///< each further echo to a silent target waits so much longer, 1 to 5
+        double backoff = 1;   ///< each further echo to a silent target waits so much longer, 1 to 5
         unsigned count = 1; ///< echoes to each target, all sent; 0: on and on, with every_echo only
         std::chrono::milliseconds interval{1000}; ///< between two echoes of `count` to one target
-        bool every_echo = false; ///< tell of each echo, see next_events()
+        bool every_echo = false;                  ///< tell of each echo, see next_events()
         double rate = 0;           ///< echoes a second in all; 0: as fast as answers can be read
         bool skip_names = false;   ///< pass over names; false: the constructor refuses them
         targets::order order = {}; ///< seed, shard, where to begin

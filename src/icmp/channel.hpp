@@ -27,7 +27,6 @@ public:
         host from = {};
         message what = {};
         std::optional<std::uint8_t> hops_left = {};
-        std::uint16_t bytes = 0; ///< of the ICMP message
         time_point when{};
     };
     /// At most one batch of what has arrived, valid until the next call; `more`: ask again.

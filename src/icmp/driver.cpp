@@ -37,6 +37,8 @@ bool driver::drain(std::size_t& budget) {
 }
 
 bool driver::drain(channel* from, std::size_t& budget) {
+    if (from)
+        for (auto const& d : from->departures()) engine_.departed(d.number, d.when);
     for (bool more = from != nullptr; more;) {
         if (budget == 0) return false;
         auto const batch = from->receive(more);
@@ -63,7 +65,7 @@ driver::progress driver::turn() {
         expire(drained);
         if (!drained) return {.again = true};
         std::size_t const count = engine_.collect(now_(), parcels_);
-        if (count == 0) return {.wake = engine_.next_wake()};
+        if (count == 0) return {.wake = next_wake()};
         std::size_t v4 = 0, v6 = 0;
         for (auto const& p : std::span(parcels_).first(count))
             (p.target.family == family::v4 ? v4_parcels_[v4++] : v6_parcels_[v6++]) = p;
@@ -74,9 +76,16 @@ driver::progress driver::turn() {
     }
 }
 
+time_point driver::next_wake() {
+    auto wake = engine_.next_wake();
+    for (auto* c : {v4_, v6_})
+        if (c && wake != time_point::max()) wake = std::min(wake, c->next_wake());
+    return wake;
+}
+
 void driver::flush(channel* to, std::span<parcel const> parcels, std::error_code missing) {
     if (to) return flush(*to, parcels);
-    for (auto const& p : parcels) engine_.abandon(static_cast<std::uint32_t>(p.number), missing);
+    for (auto const& p : parcels) engine_.abandon(p.number, missing);
 }
 
 void driver::flush(channel& to, std::span<parcel const> parcels) {
@@ -88,14 +97,14 @@ void driver::flush(channel& to, std::span<parcel const> parcels) {
             taken > 0 ? (now_() - began) / static_cast<duration::rep>(taken) : duration{};
         for (std::size_t i = 0; i < taken; ++i) {
             auto const lead = each * static_cast<duration::rep>(i);
-            engine_.sent(static_cast<std::uint32_t>(parcels[i].number), began + lead, lead);
+            engine_.sent(parcels[i].number, began + lead, began);
         }
         parcels = parcels.subspan(taken);
         if (taken > 0 || failure == 0) continue;
         // A full send buffer is full for all of them; every other failure belongs to one target.
         bool const full = failure == EAGAIN || failure == EWOULDBLOCK;
         auto const refused = parcels.first(full ? parcels.size() : 1);
-        for (auto const& p : refused) engine_.refused(static_cast<std::uint32_t>(p.number), failure, now_());
+        for (auto const& p : refused) engine_.refused(p.number, failure, now_());
         parcels = parcels.subspan(refused.size());
     }
 }

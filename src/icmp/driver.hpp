@@ -42,6 +42,7 @@ private:
     void flush(channel*, std::span<parcel const>, std::error_code missing);
     void flush(channel&, std::span<parcel const>);
     std::uint64_t drops();
+    time_point next_wake();
 
     engine& engine_;
     channel *v4_, *v6_;

@@ -1,20 +1,32 @@
 #include "icmp/engine.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
 #include <cerrno>
 #include <cmath>
+#include <cstring>
+#include <utility>
 
 namespace trawl::icmp::detail {
 namespace {
 
 constexpr duration first_backoff = std::chrono::milliseconds(1);
 constexpr duration longest_backoff = std::chrono::milliseconds(256);
+constexpr unsigned position_bits = 48;
+constexpr std::uint64_t position_mask = (std::uint64_t{1} << position_bits) - 1;
 
 bool same_host(host const& a, host const& b) noexcept {
     // The kernel names an interface for link-local sources only.
     return a.family == b.family && a.octets == b.octets &&
            (a.scope == b.scope || a.scope == 0 || b.scope == 0);
+}
+
+flight flight_to(host const& target) noexcept {
+    flight f;
+    f.octets = target.octets;
+    f.is_v6 = target.family == family::v6;
+    return f;
 }
 
 } // namespace
@@ -29,140 +41,260 @@ void send_pace::took(time_point now) noexcept {
     next_ = std::max(next_, now - duration(std::chrono::milliseconds(1))) + interval_;
 }
 
-engine::engine(limits bounds, sip_key key, std::uint16_t id, time_point epoch)
-    : limits_(bounds), key_(key), id_(id), sequence_(static_cast<std::uint16_t>(key.high)),
-      epoch_(epoch), by_sequence_(65536, none) {}
+engine::engine(limits bounds, sip_key key, std::uint16_t id, time_point epoch, echo_form form)
+    : limits_(bounds), key_(key), id_(id), epoch_(epoch), form_(form) {}
 
 engine::~engine() = default;
 
+// ---- lanes and targets ----
+
 lane& engine::open(plan p, source* supply) {
-    shortest_ = std::min(shortest_, p.timeout);
+    p.retries = std::min(p.retries, most_retries);
     lanes_.push_back(std::unique_ptr<lane>(new lane(p, supply)));
     return *lanes_.back();
 }
 
 void engine::close(lane& which) noexcept {
-    for (std::uint32_t i = 0; which.active_ > 0 && i < slots_.size(); ++i)
-        if (slots_[i].phase != stage::free && slots_[i].owner == &which) forget(i);
+    for (auto const index : which.flights_) tiers_[index]->owner = nullptr;
+    if (which.tracks())
+        for (std::uint32_t i = 0; i < tracked_.size(); ++i) {
+            if (tracked_[i].lane_of != &which) continue;
+            tracked_[i] = {.next_free = std::exchange(free_first_, i)};
+        }
+    outstanding_ -= which.active_;
     std::erase_if(lanes_, [&](auto const& l) { return l.get() == &which; });
 }
 
-std::uint32_t engine::submit(lane& to, host const& target, std::uint64_t tag) {
-    std::uint32_t index = free_first_;
-    if (index == none) {
-        index = static_cast<std::uint32_t>(slots_.size());
-        slots_.emplace_back();
-    } else {
-        free_first_ = slots_[index].next_free;
-        if (free_first_ == none) free_last_ = none;
+std::uint16_t engine::tier_for(lane& l, unsigned tries) {
+    std::size_t const step =
+        l.plan_.backoff == 1 ? 0 : std::min(std::max(tries, 1u) - 1, l.plan_.retries);
+    while (l.flights_.size() <= step) {
+        auto const longer = std::pow(l.plan_.backoff, static_cast<double>(l.flights_.size()));
+        auto const timeout =
+            duration(std::llround(static_cast<double>(l.plan_.timeout.count()) * longer));
+        auto const most = std::bit_ceil(std::max<std::size_t>(limits_.outstanding, 4096));
+        auto const free = std::ranges::find_if(tiers_, [](auto& t) { return !t->owner; });
+        // Positions go on where the former owner's ended: an echo's number is never used again.
+        auto const first = free == tiers_.end() ? 0 : (*free)->echoes.end_position();
+        auto made =
+            std::make_unique<tier>(tier{&l, flights(timeout, most, l.plan_.every_echo, first)});
+        l.flights_.push_back(static_cast<std::uint16_t>(free - tiers_.begin()));
+        if (free == tiers_.end())
+            tiers_.push_back(std::move(made));
+        else
+            *free = std::move(made);
     }
-    auto const generation = slots_[index].generation;
-    slots_[index] = slot{.target = target, .owner = &to, .tag = tag, .generation = generation + 1};
-    ++outstanding_;
-    ++to.active_;
-    make_ready(index);
+    return l.flights_[step];
+}
+
+std::uint32_t engine::track(lane& to, host const& target, std::uint64_t tag) {
+    auto const index = free_first_ == none
+                           ? static_cast<std::uint32_t>(tracked_.size())
+                           : std::exchange(free_first_, tracked_[free_first_].next_free);
+    if (index == tracked_.size()) tracked_.emplace_back();
+    tracked_[index] = {.target = target, .lane_of = &to, .active = true, .tag = tag};
     return index;
 }
 
-void engine::forget(std::uint32_t index) noexcept {
-    assert(slots_[index].phase != stage::free);
-    release(index);
+std::uint32_t engine::submit(lane& to, host const& target, std::uint64_t tag,
+                             std::uint8_t hop_limit) {
+    ++outstanding_;
+    ++to.active_;
+    auto const index = track(to, target, tag);
+    tracked_[index].hop_limit = hop_limit;
+    make_ready(to, index);
+    return index;
 }
 
-void engine::release(std::uint32_t index) noexcept {
-    auto& s = slots_[index];
-    cool(s);
-    --s.owner->active_;
+void engine::forget(std::uint32_t submitted) noexcept {
+    assert(tracked_[submitted].active);
+    end_target(submitted);
+}
+
+void engine::end_target(std::uint32_t whom) noexcept {
+    auto& t = tracked_[whom];
+    t.active = false;
+    --t.lane_of->active_;
     --outstanding_;
-    s.phase = stage::free;
-    s.next_free = none;
-    (free_last_ == none ? free_first_ : slots_[free_last_].next_free) = index;
-    free_last_ = index;
+    if (t.references == 0) release(whom);
 }
 
-void engine::make_ready(std::uint32_t index) {
-    auto& s = slots_[index];
-    s.phase = stage::ready;
-    s.owner->ready_.push({index, s.generation, {}});
+void engine::release(std::uint32_t whom) noexcept {
+    tracked_[whom] = {.next_free = std::exchange(free_first_, whom)};
+}
+
+void engine::drop_reference(std::uint32_t whom) noexcept {
+    auto& t = tracked_[whom];
+    if (--t.references == 0 && !t.active) release(whom);
+}
+
+void engine::make_ready(lane& l, std::uint32_t whom) {
+    auto& t = tracked_[whom];
+    ++t.references;
+    auto f = flight_to(t.target);
+    f.whom = whom;
+    f.tracked = true;
+    l.ready_.push(f);
+}
+
+std::uint16_t engine::zone(std::uint32_t scope) {
+    auto const known = std::ranges::find(zones_, scope);
+    auto const index = known - zones_.begin();
+    if (known == zones_.end()) zones_.push_back(scope);
+    return static_cast<std::uint16_t>(index);
+}
+
+// The record of a tracked target that has its outcome may serve another by now.
+bool engine::is_forgotten(flight const& f) const noexcept {
+    if (!f.tracked) return false;
+    auto const& t = tracked_[f.whom];
+    return !t.active || t.target.octets != f.octets;
+}
+
+host engine::target_of(flight const& f) const noexcept {
+    if (f.tracked && !is_forgotten(f)) return tracked_[f.whom].target;
+    host h;
+    h.octets = f.octets;
+    h.family = f.is_v6 ? family::v6 : family::v4;
+    h.scope = f.tracked ? 0 : zones_[f.more];
+    return h;
+}
+
+std::uint64_t engine::tag_of(lane const& l, flight const& f) const noexcept {
+    if (f.tracked) return tracked_[f.whom].tag;
+    return l.position_ -
+           static_cast<std::uint32_t>(static_cast<std::uint32_t>(l.position_) - f.whom);
+}
+
+engine::found engine::find(std::uint64_t number) noexcept {
+    auto const index = number >> position_bits;
+    if (index >= tiers_.size() || !tiers_[index]->owner) return {};
+    auto const position = number & position_mask;
+    return {tiers_[index].get(), tiers_[index]->echoes.find(position), position};
+}
+
+engine::found engine::find_sequence(std::uint16_t sequence, host const& target) noexcept {
+    for (auto& t : tiers_) {
+        if (!t->owner) continue;
+        auto const is_for = [&](flight const& f) { return same_host(target_of(f), target); };
+        if (auto const position = t->echoes.find_sequence(sequence, is_for))
+            return {t.get(), t->echoes.find(*position), *position};
+    }
+    return {};
 }
 
 // ---- sending ----
 
 std::uint64_t engine::cookie(host const& target, proof const& p) const noexcept {
-    std::array<std::uint8_t, 32> input{};
-    auto put = [&](std::size_t at, std::uint64_t value, std::size_t size) {
-        for (std::size_t i = 0; i < size; ++i)
-            input[at + i] = static_cast<std::uint8_t>(value >> (8 * i));
+    auto word = [&](std::size_t at) {
+        std::uint64_t value = 0;
+        std::memcpy(&value, target.octets.data() + at, sizeof value);
+        return value;
     };
-    std::ranges::copy(target.octets, input.begin());
-    put(16, p.slot, 4);
-    put(20, p.generation, 4);
-    put(24, p.sent, 8);
-    return siphash(key_, input);
+    if (target.family == family::v4) return siphash(key_, std::array{p.number, p.sent, word(0)});
+    return siphash(key_, std::array{p.number, p.sent, word(0), word(8)});
 }
 
-std::optional<std::uint32_t> engine::next_of(lane& l) {
+std::optional<flight> engine::pop_ready(lane& l) {
     while (!l.ready_.empty()) {
-        auto const next = l.ready_.pop();
-        if (slots_[next.slot].owner == &l && current(next, stage::ready)) return next.slot;
+        auto const f = l.ready_.pop();
+        if (!f.tracked || tracked_[f.whom].active) return f;
+        drop_reference(f.whom); // forgotten meanwhile
     }
+    return std::nullopt;
+}
+
+std::optional<flight> engine::next_of(lane& l) {
+    if (auto const ready = pop_ready(l)) return ready;
     if (!l.hungry_ || outstanding_ >= limits_.outstanding) return std::nullopt;
-    auto const target = l.supply_->next_target();
-    if (!target) {
+    auto const next = l.supply_->next_target();
+    if (!next) {
         l.hungry_ = false;
         return std::nullopt;
     }
-    submit(l, *target, 0);
-    return l.ready_.pop().slot;
+    ++outstanding_;
+    ++l.active_;
+    l.position_ = next->position;
+    if (l.tracks()) {
+        make_ready(l, track(l, next->target, next->position));
+        return pop_ready(l);
+    }
+    auto f = flight_to(next->target);
+    f.whom = static_cast<std::uint32_t>(next->position);
+    f.more = zone(next->target.scope);
+    return f;
 }
 
-parcel engine::wrap(std::uint32_t index, time_point now) {
-    auto& s = slots_[index];
-    s.phase = stage::outgoing;
-    s.answered = s.turn_passed = false;
-    ++s.generation;
-    s.sequence = sequence_++;
-    by_sequence_[s.sequence] = index;
-    proof p{.slot = index,
-            .generation = s.generation,
+parcel engine::wrap(lane& l, flight f, time_point now) {
+    auto const target = target_of(f);
+    ++f.tries;
+    f.phase = flight::outgoing;
+    f.sent = now;
+    if (f.tracked) f.more = static_cast<std::uint16_t>(tracked_[f.whom].begun);
+    auto const index = tier_for(l, f.tries);
+    auto const position = tiers_[index]->echoes.push(f);
+    proof p{.number = std::uint64_t{index} << position_bits | position,
             .sent = static_cast<std::uint64_t>((now - epoch_).count())};
-    p.cookie = cookie(s.target, p);
-    return {.number = index, .target = s.target, .bytes = write_echo(s.target.family, id_, s.sequence, p)};
+    p.cookie = cookie(target, p);
+    return {.number = p.number,
+            .target = target,
+            .hop_limit = f.tracked ? tracked_[f.whom].hop_limit : std::uint8_t{0},
+            .bytes =
+                write_echo(target.family, id_, static_cast<std::uint16_t>(position), p, form_)};
+}
+
+std::size_t engine::hot() const noexcept {
+    std::size_t all = 0;
+    for (auto const& t : tiers_)
+        if (t->owner) all += t->echoes.hot();
+    return all;
 }
 
 std::size_t engine::collect(time_point now, std::span<parcel> into) {
-    cool(now);
+    for (auto& t : tiers_)
+        if (t->owner) t->echoes.cool(now - hot_time);
+    auto const hot_before = hot();
     std::size_t count = 0;
     ++turn_;
     for (std::size_t i = 0; i < lanes_.size(); ++i) {
         auto& l = *lanes_[(turn_ + i) % lanes_.size()];
-        while (count < into.size() && hot_ + count < limits_.window && now >= l.blocked_until_ &&
-               l.pace_.allows(now)) {
-            auto const index = next_of(l);
-            if (!index) break;
+        while (count < into.size() && hot_before + count < limits_.window &&
+               now >= l.blocked_until_ && l.pace_.allows(now)) {
+            auto const next = next_of(l);
+            if (!next) break;
             l.pace_.took(now);
-            into[count++] = wrap(*index, now);
+            into[count++] = wrap(l, *next, now);
         }
     }
     return count;
 }
 
-void engine::sent(std::uint32_t index, time_point when, duration lead) {
-    auto& s = slots_[index];
-    auto& l = *s.owner;
-    assert(s.phase == stage::outgoing);
+void engine::sent(std::uint64_t number, time_point when, time_point began) {
+    auto const f = find(number);
+    assert(f.echo && f.echo->phase == flight::outgoing);
+    auto& l = *f.in->owner;
     ++stats_.sent;
-    if (s.echoes++ == 0 || s.first_sent == time_point::max()) s.first_sent = when;
-    s.phase = stage::waiting;
-    s.sent = when;
-    s.lead = static_cast<std::uint32_t>(std::min<duration::rep>(lead.count(), none));
-    s.hot = true;
-    ++hot_;
+    batch_began_ = began;
     l.backoff_ = {};
-    lane::place const here{index, s.generation, when};
-    hot_order_.push(here);
-    l.waiting_.push(here);
-    if (s.echoes < l.plan_.count) l.turns_.push({index, s.generation, when + l.plan_.interval});
+    f.echo->phase = flight::waiting;
+    f.echo->sent = when;
+    if (!f.echo->tracked) return;
+    ++tracked_[f.echo->whom].sent;
+    begun(l, f.echo->whom, when);
+}
+
+// One echo more of a target of several; when the next is due.
+void engine::begun(lane& l, std::uint32_t whom, time_point when) {
+    auto& t = tracked_[whom];
+    ++t.begun;
+    if (l.plan_.count == 1 || !t.active || t.begun == l.plan_.count) return;
+    ++t.references;
+    l.turns_.push({whom, when + l.plan_.interval});
+}
+
+void engine::departed(std::uint64_t number, time_point when) noexcept {
+    auto const f = find(number);
+    if (f.echo && f.echo->phase == flight::waiting) f.echo->sent = when;
 }
 
 bool engine::short_of_buffers(int failure) noexcept {
@@ -172,185 +304,215 @@ bool engine::short_of_buffers(int failure) noexcept {
 // ENOBUFS and EAGAIN are not tried again in place: a full neighbour table stays full for seconds,
 // and a loop that insists starves everything else. The lane pauses, longer each time, and goes on
 // with the next target.
-void engine::refused(std::uint32_t index, int failure, time_point now) {
-    auto& s = slots_[index];
-    auto& l = *s.owner;
-    assert(s.phase == stage::outgoing);
-    std::error_code const why(failure, std::system_category());
-    if (short_of_buffers(failure)) {
-        ++stats_.deferred;
-        if (l.backoff_ == duration::zero()) l.blocked_since_ = now;
-        if (now < l.blocked_until_) return make_ready(index); // a later one of the same batch
-        if (now - l.blocked_since_ <= patience) {
-            l.backoff_ = std::clamp(l.backoff_ * 2, first_backoff, longest_backoff);
-            l.blocked_until_ = now + l.backoff_;
-            return make_ready(index);
-        }
+bool engine::put_off(lane& l, time_point now) noexcept {
+    ++stats_.deferred;
+    if (l.backoff_ == duration::zero()) l.blocked_since_ = now;
+    if (now < l.blocked_until_) return true; // a later one of the same batch
+    if (now - l.blocked_since_ > patience) return false;
+    l.backoff_ = std::clamp(l.backoff_ * 2, first_backoff, longest_backoff);
+    l.blocked_until_ = now + l.backoff_;
+    return true;
+}
+
+void engine::refused(std::uint64_t number, int failure, time_point now) {
+    auto const f = find(number);
+    assert(f.echo && f.echo->phase == flight::outgoing);
+    auto& l = *f.in->owner;
+    if (short_of_buffers(failure) && put_off(l, now)) {
+        auto again = *f.echo;
+        --again.tries;
+        f.in->echoes.end(f.position, *f.echo);
+        l.ready_.push(again);
+        return;
     }
-    ++stats_.send_failures;
     bool const no_way = failure == EHOSTUNREACH || failure == ENETUNREACH || failure == EHOSTDOWN ||
                         failure == ENETDOWN;
-    if (s.replies > 0)
-        finish(index, status::up, {});
-    else
-        finish(index, no_way ? status::unreachable : status::unknown, why);
+    fail(f, no_way ? status::unreachable : status::unknown, {failure, std::system_category()});
 }
 
-void engine::abandon(std::uint32_t index, std::error_code why) {
+void engine::abandon(std::uint64_t number, std::error_code why) {
+    auto const f = find(number);
+    assert(f.echo && f.echo->phase == flight::outgoing);
+    fail(f, status::unknown, why);
+}
+
+void engine::fail(found const& f, icmp::status what, std::error_code why) {
     ++stats_.send_failures;
-    finish(index, status::unknown, why);
-}
-
-void engine::cool(slot& s) noexcept {
-    if (s.hot) s.hot = false, --hot_;
-}
-
-void engine::cool(time_point now) noexcept {
-    while (!hot_order_.empty()) {
-        auto const& oldest = hot_order_.front();
-        auto& s = slots_[oldest.slot];
-        bool const its_own = s.hot && s.generation == oldest.generation;
-        if (its_own && oldest.when + hot_time > now) break;
-        if (its_own) cool(s);
-        hot_order_.pop();
-    }
+    if (f.echo->tracked) begun(*f.in->owner, f.echo->whom, f.echo->sent);
+    take_off(f, {.status = what, .was_sent = false, .why = why});
 }
 
 // ---- receiving ----
 
 void engine::receive(message const& m, host const& from, std::optional<std::uint8_t> hops_left,
                      time_point arrival) {
+    answer const a{from, m.type, m.code, m.size, hops_left};
     switch (m.kind) {
-    case kind::reply: return take_reply(m, from, hops_left, arrival);
+    case kind::reply: return take_reply(m, a, arrival);
     case kind::malformed:
     case kind::other: ++stats_.malformed; return;
-    default: return take_error(m);
+    default: return take_error(m, a, arrival);
     }
 }
 
-void engine::take_reply(message const& m, host const& from, std::optional<std::uint8_t> hops_left,
-                        time_point arrival) {
-    if (!m.proof || m.proof->slot >= slots_.size()) {
-        ++stats_.forged;
-        return;
+// A reply without room for the proof is found by its sequence number and its sender.
+void engine::take_reply(message const& m, answer const& a, time_point arrival) {
+    if (!m.proof) {
+        if (form_.payload >= proof_size) return void(++stats_.forged);
+        auto const f = find_sequence(m.sequence, a.from);
+        return f.echo ? answered(f, a, arrival) : void(++stats_.late);
     }
-    auto const& p = *m.proof;
-    auto& s = slots_[p.slot];
-    bool const latest = s.generation == p.generation;
-    auto const claimed = latest ? s.target : from;
-    if (p.cookie != cookie(claimed, p)) {
-        ++stats_.forged;
-        return;
-    }
-    if (!same_host(from, claimed)) {
-        ++stats_.wrong_source;
-        return;
-    }
-    if (!latest || s.phase != stage::waiting) {
-        // Its slot may serve another echo by now. One that is younger than every timeout has not
-        // expired: it was answered before.
-        auto const age = arrival - epoch_ - duration(static_cast<duration::rep>(p.sent));
-        bool const again = latest ? s.answered : age < shortest_;
-        ++(again ? stats_.duplicates : stats_.late);
-        return;
+    auto const f = find(m.proof->number);
+    auto const claimed = f.echo ? target_of(*f.echo) : a.from;
+    if (m.proof->cookie != cookie(claimed, *m.proof)) return void(++stats_.forged);
+    if (!same_host(a.from, claimed)) return void(++stats_.wrong_source);
+    if (!f.echo || f.echo->phase != flight::waiting) return take_repeated(f, *m.proof, a, arrival);
+    answered(f, a, arrival);
+}
+
+void engine::answered(found const& f, answer const& a, time_point arrival) {
+    if (is_forgotten(*f.echo)) {
+        ++stats_.late;
+        return take_off(f, {});
     }
     ++stats_.received;
-    ++s.replies;
-    s.answered = true;
-    // The moment of sending is an estimate within a batch; when the answer seems older, the batch's
-    // beginning is the upper bound.
-    auto rtt = arrival - s.sent;
-    if (rtt <= duration::zero()) rtt = arrival - (s.sent - duration(s.lead));
-    s.rtt_sum += std::max(rtt, duration::zero());
-    if (hops_left) s.told_hops = true, s.hops_left = *hops_left;
-    end_echo(p.slot, false);
+    take_off(f, {.status = status::up, .answer = a, .rtt = rtt(*f.echo, arrival)});
+}
+
+// The moment of sending is an estimate within a batch; when the answer seems older, the batch's
+// beginning is the upper bound.
+duration engine::rtt(flight const& f, time_point arrival) const noexcept {
+    auto const since = arrival > f.sent ? f.sent : batch_began_;
+    return std::max(arrival - since, duration::zero());
+}
+
+// An echo that is younger than its timeout has not expired: it was answered before.
+void engine::take_repeated(found const& f, proof const& p, answer const& a, time_point arrival) {
+    auto const age = arrival - epoch_ - duration(static_cast<duration::rep>(p.sent));
+    bool const again = f.in && age < f.in->echoes.timeout();
+    ++(again ? stats_.duplicates : stats_.late);
+    if (!again || !f.echo || !f.in->owner->plan_.every_echo || is_forgotten(*f.echo)) return;
+    report_echo(*f.in->owner, *f.echo,
+                {.status = status::up, .answer = a, .rtt = rtt(*f.echo, arrival)}, true);
 }
 
 // An error is believed when it quotes the proof, or, from routers that quote 8 bytes only, the
 // address and the sequence number of an echo that is out.
-std::uint32_t engine::find_quoted(message const& m) noexcept {
-    if (!m.destination) return none;
-    std::uint32_t const index = m.proof ? m.proof->slot : by_sequence_[m.sequence];
-    if (index >= slots_.size()) return none;
-    auto const& s = slots_[index];
-    bool const here = s.phase == stage::waiting && s.sequence == m.sequence &&
-                      same_host(s.target, *m.destination);
-    if (!here || (m.proof && m.proof->generation != s.generation)) return none;
-    return index;
-}
-
-void engine::take_error(message const& m) {
-    auto const index = find_quoted(m);
-    bool const forged =
-        m.proof && m.destination && m.proof->cookie != cookie(*m.destination, *m.proof);
-    if (forged || index == none) {
-        ++(forged ? stats_.forged : stats_.late);
-        return;
-    }
+void engine::take_error(message const& m, answer const& a, time_point arrival) {
+    if (!m.destination) return void(++stats_.late);
+    if (m.proof && m.proof->cookie != cookie(*m.destination, *m.proof))
+        return void(++stats_.forged);
+    auto const f = m.proof ? find(m.proof->number) : find_sequence(m.sequence, *m.destination);
+    bool const out = f.echo && f.echo->phase == flight::waiting && !is_forgotten(*f.echo) &&
+                     same_host(target_of(*f.echo), *m.destination) &&
+                     static_cast<std::uint16_t>(f.position) == m.sequence;
+    if (!out) return void(++stats_.late);
     ++stats_.errors;
-    auto& s = slots_[index];
     // Too big and a bad header say nothing about the target: the timeout decides.
     if (m.kind != kind::unreachable && m.kind != kind::hops_exceeded) return;
-    s.verdict = m.kind;
-    s.answered = true;
-    end_echo(index, false);
+    auto const why = m.kind == kind::unreachable ? errc::unreachable : errc::hops_exceeded;
+    take_off(
+        f, {.status = status::unreachable, .answer = a, .rtt = rtt(*f.echo, arrival), .why = why});
 }
 
 // ---- what follows an echo ----
 
-void engine::end_echo(std::uint32_t index, bool silent) {
-    auto& s = slots_[index];
-    auto const& p = s.owner->plan_;
-    cool(s);
-    if (p.count > 1 && s.echoes < p.count) {
-        if (s.turn_passed) return make_ready(index);
-        s.phase = stage::resting;
-        return;
-    }
-    if (silent && p.count == 1 && s.echoes <= p.retries) return make_ready(index);
-    if (silent && s.replies == 0 && dropped_ && *dropped_ >= s.first_sent) {
-        // The answer may be among what our own buffers lost.
-        if (s.rescued++ == rescues)
-            return finish(index, status::unknown, make_error_code(errc::replies_dropped));
-        s.first_sent = time_point::max(); // judged by the new echo; set when it goes out
-        return make_ready(index);
-    }
-    finish(index);
+void engine::take_off(found const& f, ending const& e) {
+    auto const copy = *f.echo;
+    auto& l = *f.in->owner;
+    f.in->echoes.end(f.position, *f.echo);
+    echo_ended(l, copy, e);
 }
 
-void engine::finish(std::uint32_t index) {
-    auto const& s = slots_[index];
-    if (s.replies > 0) return finish(index, status::up, {});
-    switch (s.verdict) {
-    case kind::unreachable: return finish(index, status::unreachable, errc::unreachable);
-    case kind::hops_exceeded: return finish(index, status::unreachable, errc::hops_exceeded);
-    default: return finish(index, status::down, {});
+void engine::echo_ended(lane& l, flight f, ending e) {
+    if (is_forgotten(f)) return drop_reference(f.whom);
+    if (e.status == status::down && dropped_ && *dropped_ >= f.sent) f.suspect = true;
+    if (l.plan_.every_echo) report_echo(l, f, e);
+    if (!e.was_sent) --f.tries;
+    if (l.plan_.count != 1) return count_ended(l, f, e);
+    bool const silent = e.status == status::down;
+    if (silent && f.tries <= l.plan_.retries) return l.ready_.push(f);
+    if (silent && f.suspect) { // the answer may be among what our own buffers lost
+        if (f.rescued < rescues) {
+            ++f.rescued;
+            f.suspect = false;
+            return l.ready_.push(f);
+        }
+        e = {.status = status::unknown, .why = errc::replies_dropped};
     }
+    finish(l, f, e);
 }
 
-void engine::finish(std::uint32_t index, icmp::status what, std::error_code why) {
-    auto const& s = slots_[index];
-    outcome done{.tag = s.tag,
-                 .target = s.target,
-                 .status = what,
-                 .sent = s.echoes,
-                 .received = s.replies,
-                 .rtt = {},
-                 .hops_left = {},
-                 .why = why};
-    if (s.replies > 0) done.rtt = s.rtt_sum / s.replies;
-    if (s.told_hops) done.hops_left = s.hops_left;
-    auto& to = *s.owner;
-    release(index);
-    to.outcomes.push(done);
+void engine::report_echo(lane& l, flight const& f, ending const& e, bool duplicate) {
+    echo_outcome done{.tag = tag_of(l, f), .target = target_of(f), .duplicate = duplicate};
+    done.index = f.tries - 1u;
+    if (f.tracked && l.plan_.count != 1) { // the low bits of the index are in the flight
+        auto const latest = tracked_[f.whom].begun;
+        done.index = latest - static_cast<std::uint16_t>(latest - f.more);
+    }
+    done.status = e.status;
+    done.why = e.why;
+    if (e.status == status::down && f.suspect)
+        done.status = status::unknown, done.why = errc::replies_dropped;
+    done.answer = e.answer;
+    if (e.answer) done.rtt = e.rtt;
+    l.echoes.push(done);
+}
+
+// The only echo of its target.
+void engine::finish(lane& l, flight const& f, ending const& e) {
+    outcome done{.tag = tag_of(l, f), .target = target_of(f), .status = e.status};
+    done.sent = f.tries;
+    done.received = e.status == status::up ? 1 : 0;
+    done.rtt = e.rtt;
+    done.answer = e.answer;
+    done.why = e.why;
+    if (f.tracked) {
+        end_target(f.whom);
+        drop_reference(f.whom);
+    } else {
+        --l.active_;
+        --outstanding_;
+    }
+    l.outcomes.push(done);
+}
+
+// One echo of several.
+void engine::count_ended(lane& l, flight const& f, ending const& e) {
+    auto& t = tracked_[f.whom];
+    ++t.ended;
+    if (e.status == status::up)
+        ++t.replies, t.rtt_sum += e.rtt;
+    else if (e.status != status::down)
+        t.verdict = e.status, t.why = e.why;
+    else if (f.suspect && t.verdict == status::down)
+        t.verdict = status::unknown, t.why = errc::replies_dropped;
+    if (e.answer) t.last = e.answer;
+    if (t.ended == l.plan_.count) {
+        outcome done{.tag = t.tag, .target = t.target, .status = t.verdict};
+        done.sent = t.sent;
+        done.received = t.replies;
+        done.answer = t.last;
+        done.why = t.why;
+        if (t.replies > 0) {
+            done.status = status::up;
+            done.rtt = t.rtt_sum / t.replies;
+            done.why = {};
+        }
+        end_target(f.whom);
+        l.outcomes.push(done);
+    }
+    drop_reference(f.whom);
 }
 
 // ---- time ----
 
 bool engine::due(time_point now) {
     return std::ranges::any_of(lanes_, [&](auto& l) {
-        return (!l->waiting_.empty() && l->waiting_.front().when + l->plan_.timeout <= now) ||
-               (!l->turns_.empty() && l->turns_.front().when <= now);
+        bool const turn = !l->turns_.empty() && l->turns_.front().when <= now;
+        return turn || std::ranges::any_of(l->flights_, [&](auto index) {
+                   return tiers_[index]->echoes.next_expiry() <= now;
+               });
     });
 }
 
@@ -361,17 +523,13 @@ void engine::expire(time_point now) {
 void engine::expire(lane& l, time_point now) {
     while (!l.turns_.empty() && l.turns_.front().when <= now) {
         auto const turn = l.turns_.pop();
-        auto& s = slots_[turn.slot];
-        if (s.owner != &l) continue;
-        if (current(turn, stage::resting))
-            make_ready(turn.slot);
-        else if (current(turn, stage::waiting))
-            s.turn_passed = true;
+        if (tracked_[turn.whom].active) make_ready(l, turn.whom);
+        drop_reference(turn.whom);
     }
-    while (!l.waiting_.empty() && l.waiting_.front().when + l.plan_.timeout <= now) {
-        auto const oldest = l.waiting_.pop();
-        if (slots_[oldest.slot].owner == &l && current(oldest, stage::waiting))
-            end_echo(oldest.slot, true);
+    for (auto const index : l.flights_) {
+        auto const silent = [&](flight const& f) { echo_ended(l, f, {}); };
+        while (tiers_[index]->echoes.expire(now, silent)) {
+        }
     }
 }
 
@@ -384,17 +542,20 @@ void engine::note_drops(std::uint64_t total, time_point now) noexcept {
 
 time_point engine::next_wake() {
     auto wake = time_point::max();
+    bool const full = hot() >= limits_.window;
+    auto cooler = time_point::max();
+    for (auto& t : tiers_)
+        if (full && t->owner && t->echoes.hot() > 0)
+            cooler = std::min(cooler, t->echoes.first_hot() + hot_time);
     for (auto& l : lanes_) {
-        while (!l->waiting_.empty() && !current(l->waiting_.front(), stage::waiting))
-            l->waiting_.pop();
-        if (!l->waiting_.empty())
-            wake = std::min(wake, l->waiting_.front().when + l->plan_.timeout);
-        if (!l->turns_.empty()) wake = std::min(wake, l->turns_.front().when);
+        if (l->active_ > 0) { // those that were forgotten wait for nothing
+            for (auto const index : l->flights_)
+                wake = std::min(wake, tiers_[index]->echoes.next_expiry());
+            if (!l->turns_.empty()) wake = std::min(wake, l->turns_.front().when);
+        }
         if (!wants_to_send(*l)) continue;
-        auto may_send = std::max(l->blocked_until_, l->pace_.next());
-        if (hot_ >= limits_.window)
-            may_send = std::max(may_send, hot_order_.front().when + hot_time);
-        wake = std::min(wake, may_send);
+        auto const may_send = std::max(l->blocked_until_, l->pace_.next());
+        wake = std::min(wake, full ? std::max(may_send, cooler) : may_send);
     }
     return wake;
 }

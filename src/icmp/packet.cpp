@@ -1,6 +1,8 @@
 #include "icmp/packet.hpp"
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
 
 namespace trawl::icmp::detail {
 namespace {
@@ -47,8 +49,7 @@ void read_echo(bytes echo, message& into) noexcept {
     into.sequence = read<std::uint16_t>(echo, 6);
     if (echo.size() < echo_size) return;
     into.proof = proof{.cookie = read<std::uint64_t>(echo, 8),
-                       .slot = read<std::uint32_t>(echo, 16),
-                       .generation = read<std::uint32_t>(echo, 20),
+                       .number = read<std::uint64_t>(echo, 16),
                        .sent = read<std::uint64_t>(echo, 24)};
 }
 
@@ -72,6 +73,16 @@ message parse_error(family f, bytes all) noexcept {
     auto found = parse_quoted(f, all[0], all[1], quoted.subspan(header));
     found.destination = f == family::v4 ? host::from_octets(quoted.subspan(16, 4))
                                         : host::from_octets(quoted.subspan(24, 16));
+    return found;
+}
+
+message parse_whole(family f, bytes all) noexcept {
+    if (all.size() < echo_header || (f == family::v4 && checksum(all) != 0)) return {};
+    message found{.kind = error_kind(f, all[0], all[1]), .type = all[0], .code = all[1]};
+    if (found.kind != kind::other) return parse_error(f, all);
+    if (found.type != reply_type(f)) return found;
+    found.kind = found.code == 0 ? kind::reply : kind::malformed;
+    read_echo(all, found);
     return found;
 }
 
@@ -100,34 +111,49 @@ asio::ip::address host::address() const {
     return asio::ip::address_v4({octets[0], octets[1], octets[2], octets[3]});
 }
 
+// The sum does not depend on the byte order (RFC 1071 §2 B): words as they are in memory, the result
+// turned around once.
 std::uint16_t checksum(bytes data) noexcept {
-    std::uint32_t sum = 0;
-    for (std::size_t i = 0; i < data.size(); ++i)
-        sum += i % 2 == 0 ? std::uint32_t{data[i]} << 8 : data[i];
+    std::uint64_t sum = 0;
+    auto add = [&]<class Word>(Word word, std::size_t at) {
+        std::memcpy(&word, data.data() + at, sizeof word);
+        sum += word;
+    };
+    std::size_t at = 0;
+    for (; data.size() - at >= 4; at += 4) add(std::uint32_t{}, at);
+    if (data.size() - at >= 2) add(std::uint16_t{}, at), at += 2;
+    if (at < data.size()) {
+        std::array<std::uint8_t, 2> const last{data[at], 0};
+        std::uint16_t word = 0;
+        std::memcpy(&word, last.data(), sizeof word);
+        sum += word;
+    }
     while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
-    return static_cast<std::uint16_t>(~sum);
+    auto const folded = static_cast<std::uint16_t>(~sum);
+    return std::endian::native == std::endian::big ? folded : __builtin_bswap16(folded);
 }
 
-echo_bytes write_echo(family f, std::uint16_t id, std::uint16_t sequence, proof const& p) noexcept {
+echo_bytes write_echo(family f, std::uint16_t id, std::uint16_t sequence, proof const& p,
+                      echo_form const& form) noexcept {
     echo_bytes echo{};
     echo[0] = request_type(f);
     put(&echo[4], id);
     put(&echo[6], sequence);
     put(&echo[8], p.cookie);
-    put(&echo[16], p.slot);
-    put(&echo[20], p.generation);
+    put(&echo[16], p.number);
     put(&echo[24], p.sent);
-    if (f == family::v4) put(&echo[2], checksum(echo));
+    std::fill(echo.begin() + static_cast<std::ptrdiff_t>(form.head_size()), echo.end(),
+              std::uint8_t{0});
+    if (f == family::v4) {
+        put(&echo[2], form.padding_sum); // the sum is the same wherever a word stands
+        put(&echo[2], checksum(echo));
+    }
     return echo;
 }
 
 message parse(family f, bytes all) noexcept {
-    if (all.size() < echo_header || (f == family::v4 && checksum(all) != 0)) return {};
-    message found{.kind = error_kind(f, all[0], all[1]), .type = all[0], .code = all[1]};
-    if (found.kind != kind::other) return parse_error(f, all);
-    if (found.type != reply_type(f)) return found;
-    found.kind = found.code == 0 ? kind::reply : kind::malformed;
-    read_echo(all, found);
+    auto found = parse_whole(f, all);
+    found.size = static_cast<std::uint16_t>(all.size());
     return found;
 }
 

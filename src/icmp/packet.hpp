@@ -28,34 +28,47 @@ struct host {
     friend bool operator==(host const&, host const&) noexcept = default;
 };
 
-/// The payload of our echoes, which the reply brings back. The numbers find the echo, the cookie
-/// proves that the reply belongs to it. Big endian on the wire:
+/// What our echoes carry and the reply brings back. The number finds the echo, the cookie proves
+/// that the reply belongs to it. Big endian on the wire:
 ///
-///     0        8      12          16       24
-///     | cookie | slot | generation | sent   |
+///     0        8        16     24
+///     | cookie | number | sent | padding
 struct proof {
     std::uint64_t cookie = 0;
-    std::uint32_t slot = 0, generation = 0;
+    std::uint64_t number = 0;
     std::uint64_t sent = 0; ///< nanoseconds since the engine began
 
     friend bool operator==(proof const&, proof const&) noexcept = default;
 };
 
 /// Echo header (RFC 792, RFC 4443 §4.1) and proof.
-inline constexpr std::size_t echo_header = 8, echo_size = echo_header + 24;
+inline constexpr std::size_t echo_header = 8, proof_size = 24, echo_size = echo_header + proof_size;
 
 using echo_bytes = std::array<std::uint8_t, echo_size>;
 
+/// What all echoes of an engine have in common.
+struct echo_form {
+    std::uint16_t payload = proof_size; ///< bytes behind the header; fewer cut the proof
+    std::uint16_t padding_sum = 0; ///< ~checksum() of the bytes behind the proof, which the channel
+                                   ///< adds
+
+    /// Of header and proof: what a parcel gives to the wire.
+    std::size_t head_size() const noexcept {
+        return echo_header + (payload < proof_size ? payload : proof_size);
+    }
+};
+
 /// An echo request. The IPv4 checksum is filled in; that of ICMPv6 covers addresses which only the
 /// kernel knows, and is its task (RFC 3542 §3.1).
-echo_bytes write_echo(family, std::uint16_t id, std::uint16_t sequence, proof const&) noexcept;
+echo_bytes write_echo(family, std::uint16_t id, std::uint16_t sequence, proof const&,
+                      echo_form const& form = {}) noexcept;
 
 /// An echo request on its way out.
 struct parcel {
     std::uint64_t number = 0; ///< which echo: the number in its proof
     host target = {};
     std::uint8_t hop_limit = 0; ///< 0: the channel's
-    echo_bytes bytes{};         ///< ICMP header and proof; padding is the channel's
+    echo_bytes bytes{};         ///< ICMP header and proof; the padding is the channel's
 };
 
 enum class kind : std::uint8_t {
@@ -72,6 +85,7 @@ enum class kind : std::uint8_t {
 struct message {
     detail::kind kind = kind::malformed;
     std::uint8_t type = 0, code = 0;
+    std::uint16_t size = 0;             ///< of the whole message
     std::uint16_t id = 0, sequence = 0; ///< of the reply, or of the request that an error quotes
     std::optional<detail::proof> proof = {}; ///< when the message holds all of it
     std::optional<host> destination = {};    ///< of the quoted request

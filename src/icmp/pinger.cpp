@@ -61,7 +61,12 @@ std::string_view to_string(status s) noexcept {
 // ---- opening ----
 
 detail::ports::ports(asio::any_io_executor const& executor, pinger::options const& o,
-                     std::uint16_t id) {
+                     std::uint16_t id)
+    : padding_(o.payload > proof_size ? o.payload - proof_size : 0), form_{.payload = o.payload} {
+    std::minstd_rand chance(static_cast<std::uint32_t>(random_number()));
+    if (o.random_payload)
+        for (auto& byte : padding_) byte = static_cast<std::uint8_t>(chance() >> 8);
+    form_.padding_sum = static_cast<std::uint16_t>(~checksum(padding_));
     open(v4, family::v4, executor, o, id);
     open(v6, family::v6, executor, o, id);
 }
@@ -69,9 +74,9 @@ detail::ports::ports(asio::any_io_executor const& executor, pinger::options cons
 void detail::ports::open(port& p, family f, asio::any_io_executor const& executor,
                          pinger::options const& o, std::uint16_t id) {
     auto try_kind = [&](socket_kind k) {
-        p.socket = socket_channel::open(f, k, id, o.receive_buffer, p.missing);
-        if (p.socket) kind = k;
-        return p.socket != nullptr;
+        p.carrier = socket_channel::open({f, k, id, padding_}, o, p.missing);
+        if (p.carrier) kind = k;
+        return p.carrier != nullptr;
     };
     bool const choose = o.kind == socket_kind::automatic;
     if (!try_kind(choose ? socket_kind::raw : o.kind) && choose && forbidden(p.missing)) {
@@ -80,39 +85,41 @@ void detail::ports::open(port& p, family f, asio::any_io_executor const& executo
             o.watch->log(severity::warning, f == family::v4 ? "icmp" : "icmp6",
                          fmt::format("no raw socket ({}): using an unprivileged one", why));
     }
-    if (!p.socket) {
+    if (!p.carrier) {
         p.said = p.missing.message();
         p.missing = forbidden(p.missing) ? errc::not_permitted : errc::no_socket;
         return;
     }
-    p.readiness.emplace(executor, p.socket->descriptor());
+    for (int const fd : p.carrier->descriptors())
+        p.descriptors.push_back(std::make_unique<port::watched_descriptor>(
+            asio::posix::stream_descriptor(executor, fd)));
 }
 
 // Three quarters of the replies that fit: errors and other programs' packets are charged too.
 std::size_t detail::ports::window() const noexcept {
     std::size_t smallest = std::numeric_limits<std::size_t>::max();
     for (auto* p : {&v4, &v6})
-        if (p->socket) smallest = std::min(smallest, p->socket->capacity());
+        if (p->carrier) smallest = std::min(smallest, p->carrier->capacity());
     return std::max<std::size_t>(1, smallest / 4 * 3);
 }
 
 pinger::state::state(asio::any_io_executor on, options const& o)
     : executor(std::move(on)), id(static_cast<std::uint16_t>(random_number())),
-      ports(executor, o, id), engine({.outstanding = o.outstanding, .window = ports.window()},
-                                     {random_number(), random_number()}, id, clock::now()),
-      driver(engine, ports.v4.socket.get(), ports.v6.socket.get()),
-      probes(engine.open({.timeout = o.timeout})) {
+      ports(executor, o, id),
+      engine({.outstanding = o.outstanding, .window = ports.window()},
+             {random_number(), random_number()}, id, clock::now(), ports.form()),
+      driver(engine, ports.v4.carrier.get(), ports.v6.carrier.get()), timeout_(o.timeout) {
     driver.missing_v4 = ports.v4.missing;
     driver.missing_v6 = ports.v6.missing;
 }
 
 void pinger::state::require(detail::family f) const {
     auto const& p = ports.of(f);
-    if (!p.socket) throw error(p.missing, f == detail::family::v4 ? "icmp" : "icmp6", p.said);
+    if (!p.carrier) throw error(p.missing, f == detail::family::v4 ? "icmp" : "icmp6", p.said);
 }
 
 void pinger::state::require_any() const {
-    if (!ports.v6.socket) require(detail::family::v4);
+    if (!ports.v6.carrier) require(detail::family::v4);
 }
 
 // ---- the pump ----
@@ -144,7 +151,8 @@ awaitable<> pinger::state::pump(std::shared_ptr<state> self) {
             break; // nothing is outstanding
     }
     for (auto* p : {&self->ports.v4, &self->ports.v6})
-        if (p->watched) p->readiness->cancel();
+        for (auto& d : p->descriptors)
+            if (d->watched) d->readiness.cancel();
     self->pumping_ = false;
 }
 
@@ -155,21 +163,21 @@ awaitable<> pinger::state::rest(time_point wake) {
         state& of;
         detail::waiter self;
     } here(*this);
-    watch(ports.v4);
-    watch(ports.v6);
+    for (auto* p : {&ports.v4, &ports.v6})
+        for (auto& d : p->descriptors) watch(*d);
     co_await here.self.wait(wake, false);
 }
 
-void pinger::state::watch(detail::port& p) {
-    if (!p.readiness || std::exchange(p.watched, true)) return;
-    auto ready = [weak = weak_from_this(), &p](std::error_code) {
+void pinger::state::watch(detail::port::watched_descriptor& d) {
+    if (std::exchange(d.watched, true)) return;
+    auto ready = [weak = weak_from_this(), &d](std::error_code) {
         auto self = weak.lock();
         if (!self) return;
-        p.watched = false;
+        d.watched = false;
         // Also when an earlier pump's wait was cancelled: the present one watches anew.
         if (self->parked_) self->parked_->signal();
     };
-    p.readiness->async_wait(asio::posix::stream_descriptor::wait_read, std::move(ready));
+    d.readiness.async_wait(asio::posix::stream_descriptor::wait_read, std::move(ready));
 }
 
 void pinger::state::settle() {
@@ -200,34 +208,53 @@ struct pinger::state::question {
     explicit question(state& s) : of(s), asker(s.asking) {}
     ~question() {
         if (answer) return;
-        of.engine.forget(slot);
+        of.engine.forget(submitted);
         of.settle();
     }
     std::uint64_t tag() const noexcept { return reinterpret_cast<std::uintptr_t>(this); }
 
     state& of;
-    std::uint32_t slot = 0;
+    std::uint32_t submitted = 0;
     std::optional<detail::outcome> answer;
     detail::waiter asker;
 };
 
 void pinger::state::deliver() {
-    while (!probes.outcomes.empty()) {
-        auto const done = probes.outcomes.pop();
-        auto* asked = reinterpret_cast<question*>(static_cast<std::uintptr_t>(done.tag));
-        asked->answer = done;
-        asked->asker.signal();
-    }
+    for (auto const& p : probes_)
+        while (!p.lane->outcomes.empty()) {
+            auto const done = p.lane->outcomes.pop();
+            auto* asked = reinterpret_cast<question*>(static_cast<std::uintptr_t>(done.tag));
+            asked->answer = done;
+            asked->asker.signal();
+        }
     for (std::size_t i = 0; i < listeners.size(); ++i) listeners[i]->notify();
 }
 
-awaitable<std::optional<reply>> pinger::state::probe(std::shared_ptr<state> self,
-                                                     asio::ip::address target) {
+// A lane has one timeout. Few are in use at a time; one that nobody uses makes room.
+detail::lane& pinger::state::lane_of(duration timeout) {
+    constexpr std::size_t kept = 8;
+    for (auto const& p : probes_)
+        if (p.timeout == timeout) return *p.lane;
+    auto const unused = [](auto const& p) {
+        return p.lane->active() == 0 && p.lane->outcomes.empty();
+    };
+    if (probes_.size() >= kept)
+        if (auto const old = std::ranges::find_if(probes_, unused); old != probes_.end()) {
+            engine.close(*old->lane);
+            probes_.erase(old);
+        }
+    probes_.push_back({timeout, &engine.open({.timeout = timeout})});
+    return *probes_.back().lane;
+}
+
+awaitable<detail::outcome> pinger::state::put(std::shared_ptr<state> self, asio::ip::address target,
+                                              echo_options how) {
     self->check();
     detail::host const to(target);
     self->require(to.family);
     question asked(*self);
-    asked.slot = self->engine.submit(self->probes, to, asked.tag());
+    asked.submitted =
+        self->engine.submit(self->lane_of(how.timeout), to, asked.tag(), how.hop_limit);
     self->kick();
     auto const woken = co_await asked.asker.wait();
     if (woken == detail::wake::cancelled) detail::throw_cancelled();
@@ -235,9 +262,47 @@ awaitable<std::optional<reply>> pinger::state::probe(std::shared_ptr<state> self
     auto const& answer = *asked.answer;
     if (answer.why && answer.why.category() == std::system_category())
         throw error(answer.why, "ping " + target.to_string());
+    co_return answer;
+}
+
+awaitable<std::optional<reply>> pinger::state::probe(std::shared_ptr<state> self,
+                                                     asio::ip::address target) {
+    echo_options how;
+    how.timeout = std::chrono::ceil<std::chrono::milliseconds>(self->timeout_);
+    auto const answer = co_await put(self, target, how);
     if (answer.status != status::up) co_return std::nullopt;
     co_return reply{
-        .from = answer.target.address(), .rtt = answer.rtt, .hops_left = answer.hops_left};
+        .from = answer.target.address(), .rtt = answer.rtt, .hops_left = answer.answer->hops_left};
+}
+
+awaitable<echo> pinger::state::ask(std::shared_ptr<state> self, asio::ip::address target,
+                                   echo_options how) {
+    auto const answer = co_await put(self, target, how);
+    detail::echo_outcome one{.tag = 0, .target = answer.target};
+    one.status = answer.status;
+    one.answer = answer.answer;
+    one.why = answer.why;
+    if (answer.answer) one.rtt = answer.rtt;
+    co_return detail::to_echo(one);
+}
+
+echo detail::to_echo(echo_outcome const& done) {
+    echo e{.target = done.target.address(),
+           .position = done.tag,
+           .index = done.index,
+           .status = done.status,
+           .duplicate = done.duplicate,
+           .rtt = done.rtt,
+           .from = {},
+           .hops_left = {},
+           .why = done.why};
+    if (!done.answer) return e;
+    e.from = done.answer->from.address();
+    e.hops_left = done.answer->hops_left;
+    e.type = done.answer->type;
+    e.code = done.answer->code;
+    e.bytes = done.answer->bytes;
+    return e;
 }
 
 pinger::pinger(asio::any_io_executor executor) : pinger(std::move(executor), options{}) {}
@@ -249,6 +314,10 @@ pinger::~pinger() { state_->close(); }
 
 awaitable<std::optional<reply>> pinger::probe(asio::ip::address target) {
     return state::probe(state_, std::move(target));
+}
+
+awaitable<echo> pinger::ask(asio::ip::address target, echo_options how) {
+    return state::ask(state_, std::move(target), how);
 }
 
 statistics pinger::stats() const { return state_->engine.stats(); }

@@ -1,9 +1,9 @@
 #pragma once
 
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 
 namespace trawl::icmp::detail {
 
@@ -13,7 +13,9 @@ struct sip_key {
 
 /// SipHash-2-4 (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012): a keyed hash that
 /// stays unpredictable to who sees many of its values.
-constexpr std::uint64_t siphash(sip_key key, std::span<std::uint8_t const> input) noexcept {
+/// The message is `input`'s words, each in little endian.
+template <std::size_t N>
+constexpr std::uint64_t siphash(sip_key key, std::array<std::uint64_t, N> const& input) noexcept {
     std::uint64_t a = key.low ^ 0x736f6d6570736575, b = key.high ^ 0x646f72616e646f6d;
     std::uint64_t c = key.low ^ 0x6c7967656e657261, d = key.high ^ 0x7465646279746573;
     auto rounds = [&](int n) {
@@ -23,16 +25,9 @@ constexpr std::uint64_t siphash(sip_key key, std::span<std::uint8_t const> input
             d = std::rotl(d, 21) ^ a, c = std::rotl(c, 32);
         }
     };
-    std::size_t at = 0;
-    auto word = [&](std::size_t length) {
-        std::uint64_t value = 0; // little endian on every machine
-        for (std::size_t i = 0; i < length; ++i) value |= std::uint64_t{input[at + i]} << (8 * i);
-        at += length;
-        return value;
-    };
     auto absorb = [&](std::uint64_t value) { d ^= value, rounds(2), a ^= value; };
-    while (input.size() - at >= 8) absorb(word(8));
-    absorb(word(input.size() - at) | std::uint64_t{input.size() & 0xff} << 56);
+    for (auto const word : input) absorb(word);
+    absorb(std::uint64_t{N * 8 & 0xff} << 56);
     c ^= 0xff;
     rounds(4);
     return a ^ b ^ c ^ d;

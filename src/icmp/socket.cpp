@@ -12,6 +12,7 @@
 #include <linux/errqueue.h>
 #include <linux/filter.h>
 #include <linux/icmp.h>
+#include <linux/net_tstamp.h>
 #include <linux/sock_diag.h>
 #include <netinet/icmp6.h>
 #include <netinet/in.h>
@@ -21,9 +22,9 @@
 namespace trawl::icmp::detail {
 namespace {
 
-// Echoes are 60 or 80 bytes with their IP header; an error quotes all of one and may add padding
-// and extensions (RFC 4884). What is longer is none of ours.
-constexpr std::size_t longest = 576;
+// An error quotes all of a short echo and may add padding and extensions (RFC 4884); a reply is as
+// long as its echo, behind an IP header of up to 60 bytes. What is longer is none of ours.
+constexpr std::size_t longest_error = 576, longest_ip_header = 60;
 // What one reply of ours is charged against the receive buffer (sk_buff included), measured.
 constexpr std::size_t charge = 832;
 
@@ -140,10 +141,20 @@ int filter_types(int fd, family f) {
 
 /// What the ancillary data of a packet tells.
 struct notes {
-    std::optional<timespec> stamp = {};
+    std::optional<timespec> stamp = {}; ///< of arrival, or of sending in the error queue
     std::optional<std::uint8_t> hops_left = {};
     std::optional<sock_extended_err> error = {};
+    std::optional<host> offender = {}; ///< who sent the ICMP error
 };
+
+// The address behind the error (SO_EE_OFFENDER); of family AF_UNSPEC when there is none.
+std::optional<host> read_offender(cmsghdr const& c) {
+    sockaddr_storage from{};
+    auto const length = c.cmsg_len - CMSG_LEN(sizeof(sock_extended_err));
+    std::memcpy(&from, CMSG_DATA(&c) + sizeof(sock_extended_err), std::min(length, sizeof from));
+    if (from.ss_family != AF_INET && from.ss_family != AF_INET6) return std::nullopt;
+    return read_address(from);
+}
 
 notes read_notes(msghdr& m) {
     notes found;
@@ -157,19 +168,26 @@ notes read_notes(msghdr& m) {
         };
         if (is(SOL_SOCKET, SCM_TIMESTAMPNS))
             found.stamp = read(timespec{});
+        else if (is(SOL_SOCKET, SCM_TIMESTAMPING))
+            found.stamp = read(scm_timestamping{}).ts[0];
         else if (is(IPPROTO_IP, IP_TTL) || is(IPPROTO_IPV6, IPV6_HOPLIMIT))
             found.hops_left = static_cast<std::uint8_t>(read(int{}));
         else if (is(IPPROTO_IP, IP_RECVERR) || is(IPPROTO_IPV6, IPV6_RECVERR))
-            found.error = read(sock_extended_err{});
+            found.error = read(sock_extended_err{}), found.offender = read_offender(*c);
     }
     return found;
 }
 
 class kernel_channel final : public socket_channel {
 public:
-    kernel_channel(int fd, detail::family f, socket_kind kind) : fd_(fd), family_(f), kind_(kind) {
+    kernel_channel(int fd, settings s, pinger::options const& o)
+        : fd_(fd), family_(s.family), kind_(s.kind),
+          head_size_(echo_form{.payload = o.payload}.head_size()), stamps_(o.transmit_stamps),
+          padding_(std::move(s.padding)),
+          longest_(std::max(longest_error, longest_ip_header + head_size_ + padding_.size())),
+          in_(batch * longest_) {
         for (std::size_t i = 0; i < batch; ++i) {
-            in_parts_[i] = {in_[i].data(), in_[i].size()};
+            in_parts_[i] = {in_.data() + i * longest_, longest_};
             in_heads_[i].msg_hdr = {&in_from_[i],
                                     sizeof in_from_[i],
                                     &in_parts_[i],
@@ -177,18 +195,20 @@ public:
                                     in_notes_[i].data(),
                                     in_notes_[i].size(),
                                     0};
+            out_parts_[i][1] = {padding_.data(), padding_.size()};
         }
         int granted = 0;
         socklen_t size = sizeof granted;
         if (::getsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &granted, &size) == 0)
-            capacity_ = static_cast<std::size_t>(granted) / charge;
+            capacity_ = static_cast<std::size_t>(granted) / (charge + padding_.size());
     }
     ~kernel_channel() override { ::close(fd_); }
 
-    int descriptor() const noexcept override { return fd_; }
+    std::span<int const> descriptors() const override { return {&fd_, 1}; }
     std::size_t capacity() const override { return capacity_; }
     std::size_t send(std::span<parcel const> parcels, int& failure) override;
     std::span<arrived const> receive(bool& more) override;
+    std::span<departed const> departures() override;
     std::uint64_t drops() override;
 
 private:
@@ -198,35 +218,63 @@ private:
         while (taken < 0 && errno == EINTR);
         return taken;
     }
-    void add(mmsghdr& head, bytes data, std::time_t real, time_point steady);
+    void set_hop_limit(msghdr&, std::size_t index, std::uint8_t hops);
+    void read_clocks();
     void read_errors();
-    time_point arrival(timespec const& stamp) const;
+    bool read_error();
+    void take_error(notes const&, host const& about, bytes request);
+    void take_stamp(bytes packet, timespec const& stamp);
+    time_point steady_time(timespec const& stamp) const;
 
     int fd_;
     detail::family family_;
     socket_kind kind_;
+    std::size_t head_size_;
+    bool stamps_;
+    std::vector<std::uint8_t> padding_;
+    std::size_t longest_;
     std::size_t capacity_ = 1;
     std::uint32_t drops_last_ = 0;
     std::uint64_t drops_ = 0;
     timespec real_{};
     time_point steady_{};
 
+    struct alignas(cmsghdr) note_space : std::array<std::uint8_t, 256> {};
+    struct alignas(cmsghdr) hop_space : std::array<std::uint8_t, CMSG_SPACE(sizeof(int))> {};
     std::array<mmsghdr, batch> out_heads_{}, in_heads_{};
-    std::array<iovec, batch> out_parts_{}, in_parts_{};
+    std::array<std::array<iovec, 2>, batch> out_parts_{};
+    std::array<iovec, batch> in_parts_{};
     std::array<sockaddr_storage, batch> out_to_{}, in_from_{};
-    std::array<std::array<std::uint8_t, longest>, batch> in_;
-    struct alignas(cmsghdr) note_space : std::array<std::uint8_t, 128> {};
+    std::array<hop_space, batch> out_hops_;
+    std::vector<std::uint8_t> in_;
     std::array<note_space, batch> in_notes_;
     std::vector<arrived> arrived_, errors_;
+    std::vector<departed> departed_, told_;
+    std::vector<std::uint8_t> error_data_ = std::vector<std::uint8_t>(longest_ + 128);
 };
+
+void kernel_channel::set_hop_limit(msghdr& m, std::size_t index, std::uint8_t hops) {
+    m.msg_control = out_hops_[index].data();
+    m.msg_controllen = out_hops_[index].size();
+    auto* c = CMSG_FIRSTHDR(&m);
+    bool const v4 = family_ == family::v4;
+    c->cmsg_level = v4 ? static_cast<int>(IPPROTO_IP) : static_cast<int>(IPPROTO_IPV6);
+    c->cmsg_type = v4 ? IP_TTL : IPV6_HOPLIMIT;
+    c->cmsg_len = CMSG_LEN(sizeof(int));
+    int const value = hops;
+    std::memcpy(CMSG_DATA(c), &value, sizeof value);
+}
 
 std::size_t kernel_channel::send(std::span<parcel const> parcels, int& failure) {
     auto const count = std::min(parcels.size(), batch);
     for (std::size_t i = 0; i < count; ++i) {
         // The kernel does not write through an iovec that it sends from.
-        out_parts_[i] = {const_cast<std::uint8_t*>(parcels[i].bytes.data()), echo_size};
+        out_parts_[i][0] = {const_cast<std::uint8_t*>(parcels[i].bytes.data()), head_size_};
         auto const length = write_address(parcels[i].target, out_to_[i]);
-        out_heads_[i].msg_hdr = {&out_to_[i], length, &out_parts_[i], 1, nullptr, 0, 0};
+        auto const parts = padding_.empty() ? 1u : 2u;
+        out_heads_[i].msg_hdr = {&out_to_[i], length, out_parts_[i].data(), parts, nullptr, 0, 0};
+        if (parcels[i].hop_limit != 0)
+            set_hop_limit(out_heads_[i].msg_hdr, i, parcels[i].hop_limit);
     }
     // A datagram socket reports an ICMP error about an earlier echo by failing the next call.
     // Taking it out of the error queue first leaves the failures that belong to this one.
@@ -240,13 +288,18 @@ std::size_t kernel_channel::send(std::span<parcel const> parcels, int& failure) 
     }
 }
 
-// The stamp is of the wall clock. Its distance from now is what the packet waited in the buffer.
-time_point kernel_channel::arrival(timespec const& stamp) const {
-    auto const waited = std::chrono::seconds(real_.tv_sec - stamp.tv_sec) +
-                        std::chrono::nanoseconds(real_.tv_nsec - stamp.tv_nsec);
+void kernel_channel::read_clocks() {
+    ::clock_gettime(CLOCK_REALTIME, &real_);
+    steady_ = clock::now();
+}
+
+// The stamp is of the wall clock. Its distance from now is how long ago that was.
+time_point kernel_channel::steady_time(timespec const& stamp) const {
+    auto const ago = std::chrono::seconds(real_.tv_sec - stamp.tv_sec) +
+                     std::chrono::nanoseconds(real_.tv_nsec - stamp.tv_nsec);
     // Beyond this the wall clock was set meanwhile.
-    bool const sane = waited >= duration::zero() && waited < std::chrono::seconds(60);
-    return sane ? steady_ - waited : steady_;
+    bool const sane = ago >= duration::zero() && ago < std::chrono::seconds(60);
+    return sane ? steady_ - ago : steady_;
 }
 
 std::span<channel::arrived const> kernel_channel::receive(bool& more) {
@@ -262,15 +315,14 @@ std::span<channel::arrived const> kernel_channel::receive(bool& more) {
     // An error of an earlier echo that came after read_errors() fails the call once.
     more =
         count == static_cast<int>(batch) || (count < 0 && errno != EAGAIN && errno != EWOULDBLOCK);
-    ::clock_gettime(CLOCK_REALTIME, &real_);
-    steady_ = clock::now();
-    for (int i = 0; i < count; ++i) {
-        auto& head = in_heads_[static_cast<std::size_t>(i)].msg_hdr;
-        auto data = bytes(in_[static_cast<std::size_t>(i)])
-                        .first(in_heads_[static_cast<std::size_t>(i)].msg_len);
+    read_clocks();
+    for (std::size_t i = 0; static_cast<int>(i) < count; ++i) {
+        auto& head = in_heads_[i].msg_hdr;
+        auto data = bytes(in_).subspan(i * longest_, in_heads_[i].msg_len);
         auto const told = read_notes(head);
-        arrived a{.hops_left = told.hops_left, .when = told.stamp ? arrival(*told.stamp) : steady_};
-        a.from = read_address(in_from_[static_cast<std::size_t>(i)]);
+        arrived a{.hops_left = told.hops_left};
+        a.when = told.stamp ? steady_time(*told.stamp) : steady_;
+        a.from = read_address(in_from_[i]);
         bool whole = !(head.msg_flags & MSG_TRUNC);
         if (kind_ == socket_kind::raw && family_ == family::v4) {
             auto const packet = parse_ipv4(data);
@@ -283,26 +335,55 @@ std::span<channel::arrived const> kernel_channel::receive(bool& more) {
     return arrived_;
 }
 
-// Each entry is an ICMP error and the echo that it quotes, from the ICMP header on.
+std::span<channel::departed const> kernel_channel::departures() {
+    if (!stamps_) return {};
+    if (kind_ == socket_kind::raw) read_errors();
+    std::swap(told_, departed_);
+    departed_.clear();
+    return told_;
+}
+
 void kernel_channel::read_errors() {
-    for (std::size_t i = 0; i < batch; ++i) {
-        std::array<std::uint8_t, longest> data;
-        note_space space;
-        sockaddr_storage about{};
-        iovec part{data.data(), data.size()};
-        msghdr head{&about, sizeof about, &part, 1, space.data(), space.size(), 0};
-        auto const length = ::recvmsg(fd_, &head, MSG_ERRQUEUE | MSG_DONTWAIT);
-        if (length < 0) return;
-        auto const told = read_notes(head);
-        bool const from_network = told.error && (told.error->ee_origin == SO_EE_ORIGIN_ICMP ||
-                                                 told.error->ee_origin == SO_EE_ORIGIN_ICMP6);
-        if (!from_network) continue;
-        arrived a{.from = read_address(about), .when = clock::now()};
-        a.what = parse_quoted(family_, told.error->ee_type, told.error->ee_code,
-                              bytes(data).first(static_cast<std::size_t>(length)));
-        a.what.destination = a.from;
-        errors_.push_back(a);
-    }
+    read_clocks();
+    for (std::size_t i = 0; i < batch * 4; ++i)
+        if (!read_error()) return;
+}
+
+// Each entry of the error queue is an ICMP error and the echo that it quotes, from the ICMP header
+// on (datagram sockets only), or an echo of ours and when it left.
+bool kernel_channel::read_error() {
+    auto& data = error_data_;
+    note_space space;
+    sockaddr_storage about{};
+    iovec part{data.data(), data.size()};
+    msghdr head{&about, sizeof about, &part, 1, space.data(), space.size(), 0};
+    auto const length = ::recvmsg(fd_, &head, MSG_ERRQUEUE | MSG_DONTWAIT);
+    if (length < 0) return false;
+    auto const told = read_notes(head);
+    if (!told.error) return true;
+    auto const packet = bytes(data).first(static_cast<std::size_t>(length));
+    auto const origin = told.error->ee_origin;
+    if (origin == SO_EE_ORIGIN_ICMP || origin == SO_EE_ORIGIN_ICMP6)
+        take_error(told, read_address(about), packet);
+    else if (origin == SO_EE_ORIGIN_TIMESTAMPING && told.stamp)
+        take_stamp(packet, *told.stamp);
+    return true;
+}
+
+void kernel_channel::take_error(notes const& told, host const& about, bytes request) {
+    arrived a{.from = told.offender.value_or(about), .when = clock::now()};
+    a.what = parse_quoted(family_, told.error->ee_type, told.error->ee_code, request);
+    a.what.destination = about;
+    errors_.push_back(a);
+}
+
+// The packet as it went to the device: what its headers are, only the device knows; the echo is its
+// end.
+void kernel_channel::take_stamp(bytes packet, timespec const& stamp) {
+    auto const size = head_size_ + padding_.size();
+    if (packet.size() < size) return;
+    auto const sent = parse_quoted(family_, 0, 0, packet.last(size));
+    if (sent.proof) departed_.push_back({sent.proof->number, steady_time(stamp)});
 }
 
 // SO_RXQ_OVFL would count only with the next packet that gets through: nothing after the last one.
@@ -321,44 +402,72 @@ void enlarge(int fd, std::size_t wanted) {
         set(fd, SOL_SOCKET, SO_RCVBUF, size);
 }
 
-bool prepare(int fd, family f, socket_kind kind, std::uint16_t id) {
-    bool const v4 = f == family::v4;
-    if (set(fd, SOL_SOCKET, SO_TIMESTAMPNS, 1) != 0) return false;
-    if (kind == socket_kind::raw && (filter_types(fd, f) != 0 || attach_filter(fd, f, id) != 0))
+// What the user asked for; false when the kernel cannot do it.
+bool apply(int fd, bool v4, pinger::options const& o) {
+    auto set_ip = [&](int ipv4_option, int ipv6_option, int value) {
+        return v4 ? set(fd, IPPROTO_IP, ipv4_option, value) == 0
+                  : set(fd, IPPROTO_IPV6, ipv6_option, value) == 0;
+    };
+    if (o.hop_limit && !set_ip(IP_TTL, IPV6_UNICAST_HOPS, o.hop_limit)) return false;
+    if (o.traffic_class && !set_ip(IP_TOS, IPV6_TCLASS, o.traffic_class)) return false;
+    if (o.dont_fragment && !set_ip(IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, IP_PMTUDISC_DO))
         return false;
-    if (kind == socket_kind::datagram &&
+    if (o.mark && set(fd, SOL_SOCKET, SO_MARK, static_cast<int>(o.mark)) != 0) return false;
+    if (!o.interface.empty() && ::setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, o.interface.data(),
+                                             static_cast<socklen_t>(o.interface.size())) != 0)
+        return false;
+    if (o.source && o.source->is_v4() == v4) {
+        sockaddr_storage from{};
+        auto const length = write_address(host(*o.source), from);
+        if (::bind(fd, reinterpret_cast<sockaddr const*>(&from), length) != 0) return false;
+    }
+    return true;
+}
+
+bool prepare(int fd, socket_channel::settings const& s, pinger::options const& o) {
+    bool const v4 = s.family == family::v4;
+    bool const raw = s.kind == socket_kind::raw;
+    if (set(fd, SOL_SOCKET, SO_TIMESTAMPNS, 1) != 0) return false;
+    if (o.transmit_stamps && set(fd, SOL_SOCKET, SO_TIMESTAMPING,
+                                 SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE) != 0)
+        return false;
+    if (raw && (filter_types(fd, s.family) != 0 || attach_filter(fd, s.family, s.id) != 0))
+        return false;
+    if (!raw &&
         (v4 ? set(fd, IPPROTO_IP, IP_RECVERR, 1) : set(fd, IPPROTO_IPV6, IPV6_RECVERR, 1)) != 0)
         return false;
     // Only the hop count of the answer depends on it. A raw IPv4 socket reads it from the header.
     if (!v4)
         set(fd, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1);
-    else if (kind == socket_kind::datagram)
+    else if (!raw)
         set(fd, IPPROTO_IP, IP_RECVTTL, 1);
-    return true;
+    return apply(fd, v4, o);
 }
 
 } // namespace
 
-std::unique_ptr<socket_channel> socket_channel::open(family f, socket_kind kind, std::uint16_t id,
-                                                     std::size_t receive_buffer,
+std::unique_ptr<socket_channel> socket_channel::open(settings s, pinger::options const& o,
                                                      std::error_code& failure) {
-    assert(kind != socket_kind::automatic);
-    bool const v4 = f == family::v4;
-    int const type = kind == socket_kind::raw ? SOCK_RAW : SOCK_DGRAM;
+    assert(s.kind == socket_kind::raw || s.kind == socket_kind::datagram);
+    bool const v4 = s.family == family::v4;
+    int const type = s.kind == socket_kind::raw ? SOCK_RAW : SOCK_DGRAM;
     int const fd = ::socket(v4 ? AF_INET : AF_INET6, type | SOCK_CLOEXEC | SOCK_NONBLOCK,
                             v4 ? static_cast<int>(IPPROTO_ICMP) : static_cast<int>(IPPROTO_ICMPV6));
     if (fd < 0) {
         failure = last_error();
         return nullptr;
     }
-    enlarge(fd, receive_buffer);
-    if (!prepare(fd, f, kind, id)) {
+    enlarge(fd, o.receive_buffer);
+    if (!prepare(fd, s, o)) {
         failure = last_error();
         ::close(fd);
         return nullptr;
     }
+    // What came before the filter was there is somebody else's.
+    for (int i = 0; i < 4096 && ::recv(fd, nullptr, 0, MSG_DONTWAIT | MSG_TRUNC) >= 0; ++i) {
+    }
     failure.clear();
-    return std::make_unique<kernel_channel>(fd, f, kind);
+    return std::make_unique<kernel_channel>(fd, std::move(s), o);
 }
 
 } // namespace trawl::icmp::detail

@@ -18,6 +18,8 @@ namespace trawl::icmp::detail {
 
 using namespace trawl::detail; // waiter, wake: the parking of the async core
 
+echo to_echo(echo_outcome const&);
+
 /// Who wants to know after a turn that something may have happened to his lane.
 class listener {
 public:
@@ -29,16 +31,20 @@ protected:
     ~listener() = default;
 };
 
-/// One socket, its readiness, and why it is missing.
+/// What carries one address family, its readiness, and why it is missing.
 struct port {
-    std::unique_ptr<socket_channel> socket;
-    std::optional<asio::posix::stream_descriptor> readiness;
-    bool watched = false;
+    struct watched_descriptor {
+        asio::posix::stream_descriptor readiness;
+        bool watched = false;
+    };
+
+    std::unique_ptr<channel> carrier;
+    std::vector<std::unique_ptr<watched_descriptor>> descriptors;
     std::error_code missing;
     std::string said; ///< the kernel's words when it is missing
 
     ~port() {
-        if (readiness) readiness->release(); // the channel closes it
+        for (auto& d : descriptors) d->readiness.release(); // the channel closes it
     }
 };
 
@@ -46,6 +52,8 @@ struct port {
 struct ports {
     /// What cannot be opened has no socket.
     ports(asio::any_io_executor const& executor, pinger::options const&, std::uint16_t id);
+
+    echo_form form() const noexcept { return form_; }
 
     port const& of(family f) const noexcept { return f == family::v4 ? v4 : v6; }
     /// How many replies may arrive at once without loss.
@@ -57,6 +65,9 @@ struct ports {
 private:
     void open(port&, family, asio::any_io_executor const&, pinger::options const&,
               std::uint16_t id);
+
+    std::vector<std::uint8_t> padding_;
+    echo_form form_;
 };
 
 } // namespace trawl::icmp::detail
@@ -70,6 +81,8 @@ struct pinger::state : std::enable_shared_from_this<pinger::state> {
 
     static awaitable<std::optional<reply>> probe(std::shared_ptr<state> self,
                                                  asio::ip::address target);
+    static awaitable<echo> ask(std::shared_ptr<state> self, asio::ip::address target,
+                               echo_options how);
 
     /// Makes the pump run, or look again.
     void kick();
@@ -88,19 +101,27 @@ struct pinger::state : std::enable_shared_from_this<pinger::state> {
     detail::ports ports;
     detail::engine engine;
     detail::driver driver;
-    detail::lane& probes;
     std::vector<detail::listener*> listeners;
     detail::waiter_list asking; ///< the probes
 
 private:
     struct question;
+    struct probe_lane {
+        duration timeout{};
+        detail::lane* lane = nullptr;
+    };
 
+    static awaitable<detail::outcome> put(std::shared_ptr<state> self, asio::ip::address target,
+                                          echo_options how);
+    detail::lane& lane_of(duration timeout);
     static awaitable<> pump(std::shared_ptr<state> self);
     awaitable<> rest(time_point wake);
-    void watch(detail::port&);
+    void watch(detail::port::watched_descriptor&);
     void deliver();
     void wake_all();
 
+    duration timeout_;                 // of probe()
+    std::vector<probe_lane> probes_;   // by timeout
     detail::waiter* parked_ = nullptr; // the pump's, while it rests
     bool pumping_ = false, closed_ = false;
     std::exception_ptr failure_;

@@ -13,16 +13,19 @@ constexpr std::size_t most_results = 1024;
 constexpr unsigned most_in_a_row = 32;
 
 detail::plan plan_of(sweep::options const& o) {
-    assert(o.count >= 1 && o.rate >= 0);
+    assert((o.count >= 1 || o.every_echo) && o.rate >= 0 && o.backoff >= 1);
     return {.timeout = o.timeout,
             .retries = o.count == 1 ? o.retries : 0,
+            .backoff = o.backoff,
             .count = o.count,
             .interval = o.interval,
-            .rate = o.rate};
+            .rate = o.rate,
+            .every_echo = o.every_echo};
 }
 
 result to_result(detail::outcome const& done) {
     result r{.address = done.target.address(),
+             .position = done.tag,
              .status = done.status,
              .rtt = {},
              .sent = done.sent,
@@ -50,14 +53,18 @@ struct sweep::state final : detail::source, detail::listener {
     static awaitable<bool> ready(std::shared_ptr<state> self);
     std::optional<result> take();
 
-    std::optional<detail::host> next_target() override;
+    std::optional<item> next_target() override;
     void notify() override {
-        if (asker && (!lane.outcomes.empty() || ended())) asker->signal();
+        if (asker && (waiting() > 0 || ended())) asker->signal();
     }
     void wake() override {
         if (asker) asker->signal();
     }
-    bool ended() const { return exhausted && lane.active() == 0 && lane.outcomes.empty(); }
+    void drop_echoes() noexcept {
+        while (!lane.echoes.empty()) lane.echoes.pop();
+    }
+    std::size_t waiting() const { return lane.outcomes.size() + lane.echoes.size(); }
+    bool ended() const { return exhausted && lane.active() == 0 && waiting() == 0; }
 
     std::shared_ptr<pinger::state> owner;
     targets::cursor walk;
@@ -69,11 +76,11 @@ struct sweep::state final : detail::source, detail::listener {
     unsigned taken = 0; // results that were there at once
 };
 
-std::optional<detail::host> sweep::state::next_target() {
-    if (lane.outcomes.size() >= most_results) paused = true;
+std::optional<detail::source::item> sweep::state::next_target() {
+    if (waiting() >= most_results) paused = true;
     if (paused || exhausted) return std::nullopt;
     while (auto next = walk.next()) {
-        if (next->address) return detail::host(*next->address);
+        if (next->address) return item{detail::host(*next->address), walk.position() - 1};
         --count.targets;
     }
     exhausted = true;
@@ -97,12 +104,12 @@ awaitable<bool> sweep::state::ready(std::shared_ptr<state> self) {
     self->owner->require_any();
     if (++self->taken % most_in_a_row == 0) co_await yield();
     for (;;) {
-        if (self->paused && self->lane.outcomes.size() <= most_results / 2) {
+        if (self->paused && self->waiting() <= most_results / 2) {
             self->paused = false;
             self->lane.feed();
             self->owner->kick();
         }
-        if (!self->lane.outcomes.empty()) co_return true;
+        if (self->waiting() > 0) co_return true;
         if (self->ended()) co_return false;
         self->owner->check();
         struct place {
@@ -132,23 +139,42 @@ sweep::~sweep() = default;
 
 awaitable<std::optional<result>> sweep::next() {
     auto const self = state_;
-    if (!co_await state::ready(self)) co_return std::nullopt;
-    co_return self->take();
+    while (co_await state::ready(self)) {
+        self->drop_echoes();
+        if (auto found = self->take()) co_return found;
+    }
+    co_return std::nullopt;
 }
 
 awaitable<std::optional<result>> sweep::next_up() {
     auto const self = state_;
-    while (co_await state::ready(self))
-        if (auto found = self->take(); found->status == status::up) co_return found;
+    while (co_await state::ready(self)) {
+        self->drop_echoes();
+        auto found = self->take();
+        if (found && found->status == status::up) co_return found;
+    }
     co_return std::nullopt;
 }
 
 awaitable<std::vector<result>> sweep::next_batch() {
     auto const self = state_;
     std::vector<result> batch;
-    if (co_await state::ready(self))
+    while (batch.empty() && co_await state::ready(self)) {
+        self->drop_echoes();
         while (auto found = self->take()) batch.push_back(*found);
+    }
     co_return batch;
+}
+
+awaitable<sweep::events> sweep::next_events() {
+    auto const self = state_;
+    events happened;
+    if (co_await state::ready(self)) {
+        while (!self->lane.echoes.empty())
+            happened.echoes.push_back(detail::to_echo(self->lane.echoes.pop()));
+        while (auto found = self->take()) happened.results.push_back(*found);
+    }
+    co_return happened;
 }
 
 sweep::totals sweep::progress() const noexcept { return state_->count; }

@@ -124,6 +124,7 @@ public:
     }
 
     settings how;
+    std::size_t head_size = echo_size; ///< bytes of a parcel that go out
     std::vector<parcel> sent;
     std::size_t calls = 0, most_unanswered = 0;
     time_point last_send{};
@@ -146,7 +147,7 @@ private:
                               ? duration(std::uniform_int_distribution<duration::rep>(
                                     0, how.jitter.count())(chance_))
                               : 0ns;
-        auto const reply = reply_to(p.bytes);
+        auto const reply = reply_to(bytes(p.bytes).first(head_size));
         deliver(how.rtt + late, p.target, reply);
         if (happens(how.duplicates)) deliver(how.rtt + late + 5us, p.target, reply);
     }
@@ -173,9 +174,10 @@ private:
 class first_hosts final : public source {
 public:
     explicit first_hosts(std::uint32_t count) : count_(count) {}
-    std::optional<host> next_target() override {
+    std::optional<item> next_target() override {
         if (next_ == count_) return std::nullopt;
-        return nth(next_++);
+        auto const n = next_++;
+        return item{nth(n), n};
     }
 
 private:
@@ -184,10 +186,12 @@ private:
 
 /// An engine and its driver over a pretend kernel.
 struct pretend_world {
-    explicit pretend_world(pretend_kernel::settings s = {}, engine::limits l = {})
+    explicit pretend_world(pretend_kernel::settings s = {}, engine::limits l = {}, echo_form f = {})
         : kernel(std::move(s)),
-          core(l, {0x0706050403020100, 0x0f0e0d0c0b0a0908}, 0x1234, pretend_kernel::start),
-          drive(core, &kernel, &kernel, &pretend_kernel::now) {}
+          core(l, {0x0706050403020100, 0x0f0e0d0c0b0a0908}, 0x1234, pretend_kernel::start, f),
+          drive(core, &kernel, &kernel, &pretend_kernel::now) {
+        kernel.head_size = f.head_size();
+    }
 
     /// Runs until nothing is outstanding and nothing on its way, or for `limit`.
     std::vector<outcome> run(lane& of, duration limit = 1h) {

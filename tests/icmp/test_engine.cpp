@@ -328,17 +328,134 @@ TEST_CASE("count sends that many echoes, an interval apart", "[icmp]") {
     CHECK(took < 1900ms);
 }
 
-TEST_CASE("with a timeout beyond the interval the next echo waits for the one before", "[icmp]") {
+TEST_CASE("a timeout beyond the interval does not hold the next echo up", "[icmp]") {
+    pretend_kernel::settings how;
+    how.alive = odd;
+    how.rtt = 500ms; // the answers to two echoes are on their way at a time
+    pretend_world world(how);
+    first_hosts hosts(4);
+    auto const results =
+        world.run(world.core.open({.timeout = 700ms, .count = 3, .interval = 200ms}, &hosts));
+    CHECK(tally(results) == std::map<status, std::size_t>{{status::up, 2}, {status::down, 2}});
+    for (auto const& r : results) CHECK(r.received == (odd(r.target) ? 3u : 0u));
+    CHECK(world.core.stats().sent == 12);
+    CHECK(pretend_kernel::now() - pretend_kernel::start >= 1100ms);
+    CHECK(pretend_kernel::now() - pretend_kernel::start < 1150ms);
+}
+
+TEST_CASE("every echo is told of, duplicates too", "[icmp]") {
+    pretend_kernel::settings how;
+    how.alive = odd;
+    how.duplicates = 1;
+    pretend_world world(how);
+    first_hosts hosts(20);
+    auto& lane = world.core.open(
+        {.timeout = 300ms, .count = 3, .interval = 100ms, .every_echo = true}, &hosts);
+    world.run(lane);
+    std::map<std::uint64_t, std::vector<std::uint32_t>> replies, lost, again;
+    while (!lane.echoes.empty()) {
+        auto const e = lane.echoes.pop();
+        REQUIRE(e.target == nth(static_cast<std::uint32_t>(e.tag)));
+        auto& of = e.duplicate ? again : e.status == status::up ? replies : lost;
+        of[e.tag].push_back(e.index);
+        if (e.status != status::up) continue;
+        REQUIRE(e.answer);
+        REQUIRE(e.answer->from == e.target);
+        REQUIRE(e.answer->bytes == echo_size);
+        REQUIRE(e.answer->type == 0);
+        REQUIRE(e.rtt);
+    }
+    std::vector<std::uint32_t> const all{0, 1, 2};
+    for (std::uint32_t i = 0; i < 20; ++i) {
+        CHECK(replies[i] == (odd(nth(i)) ? all : std::vector<std::uint32_t>{}));
+        // The last one's duplicate comes when its target has its outcome: it is counted only.
+        if (!replies[i].empty()) replies[i].pop_back();
+        CHECK(again[i] == replies[i]);
+        CHECK(lost[i] == (odd(nth(i)) ? std::vector<std::uint32_t>{} : all));
+    }
+}
+
+TEST_CASE("an echo that cannot be sent is one of the count, and the next is tried", "[icmp]") {
+    pretend_kernel::settings how;
+    int calls = 0;
+    how.refuse = [&](host const&) { return ++calls == 2 ? ENETUNREACH : 0; };
+    pretend_world world(how);
+    first_hosts hosts(1);
+    auto& lane = world.core.open(
+        {.timeout = 300ms, .count = 3, .interval = 100ms, .every_echo = true}, &hosts);
+    auto const results = world.run(lane);
+    REQUIRE(results.size() == 1);
+    CHECK(results[0].status == status::up);
+    CHECK(results[0].sent == 2);
+    CHECK(results[0].received == 2);
+    std::vector<status> seen;
+    while (!lane.echoes.empty()) seen.push_back(lane.echoes.pop().status);
+    CHECK(seen == std::vector{status::up, status::unreachable, status::up});
+}
+
+TEST_CASE("each retry waits longer by the backoff", "[icmp]") {
     pretend_kernel::settings how;
     how.alive = [](host const&) { return false; };
     pretend_world world(how);
-    first_hosts hosts(3);
+    first_hosts hosts(100);
     auto const results =
-        world.run(world.core.open({.timeout = 700ms, .count = 3, .interval = 200ms}, &hosts));
-    CHECK(tally(results)[status::down] == 3);
-    CHECK(world.core.stats().sent == 9);
-    CHECK(pretend_kernel::now() - pretend_kernel::start >= 2100ms);
-    CHECK(pretend_kernel::now() - pretend_kernel::start < 2150ms);
+        world.run(world.core.open({.timeout = 100ms, .retries = 3, .backoff = 2}, &hosts));
+    CHECK(tally(results)[status::down] == 100);
+    CHECK(world.core.stats().sent == 400);
+    auto const took = pretend_kernel::now() - pretend_kernel::start;
+    CHECK(took >= 1500ms); // 100 + 200 + 400 + 800
+    CHECK(took < 1550ms);
+}
+
+TEST_CASE("a count without end goes on until the lane is closed", "[icmp]") {
+    pretend_world world;
+    first_hosts hosts(3);
+    auto& lane = world.core.open(
+        {.timeout = 100ms, .count = 0, .interval = 10ms, .every_echo = true}, &hosts);
+    CHECK(world.run(lane, 1s).empty());
+    CHECK(lane.echoes.size() >= 3 * 99);
+    CHECK(lane.echoes.size() <= 3 * 101);
+    world.core.close(lane);
+    CHECK(world.core.idle());
+    CHECK(world.core.next_wake() == trawl::time_point::max());
+}
+
+TEST_CASE("without room for the proof, number and address find the echo", "[icmp]") {
+    pretend_kernel::settings how;
+    how.alive = odd;
+    how.duplicates = 0.1;
+    auto const payload = GENERATE(std::uint16_t{0}, std::uint16_t{8}, std::uint16_t{23});
+    pretend_world world(how, {}, {.payload = payload});
+    first_hosts hosts(1000);
+    auto const results = world.run(world.core.open(one_retry, &hosts));
+    CHECK(complete(results, 1000));
+    CHECK(tally(results) == std::map<status, std::size_t>{{status::up, 500}, {status::down, 500}});
+    CHECK(world.core.stats().forged == 0);
+}
+
+TEST_CASE("more echoes than the ring holds wait beside it", "[icmp]") {
+    // Every 64th host is silent: what is out spans far more numbers than there are echoes out.
+    pretend_kernel::settings how;
+    how.alive = [](host const& h) { return h.octets[3] % 64 != 0; };
+    pretend_world world(how, {.outstanding = 4096, .window = 100000});
+    first_hosts hosts(100000);
+    auto const results = world.run(world.core.open({.timeout = 60s, .retries = 1}, &hosts));
+    CHECK(complete(results, 100000));
+    CHECK(tally(results)[status::down] == 100000 / 64 + 1);
+    CHECK(world.core.hot() == 0);
+}
+
+TEST_CASE("a departure sets the time from which the round trip counts", "[icmp]") {
+    pretend_kernel::settings how;
+    how.rtt = 50ms;
+    pretend_world world(how);
+    first_hosts hosts(1);
+    auto& lane = world.core.open({.timeout = 300ms}, &hosts);
+    CHECK(world.run(lane, 10ms).empty());
+    world.core.departed(world.kernel.sent.at(0).number, pretend_kernel::start + 20ms);
+    auto const results = world.run(lane);
+    REQUIRE(results.size() == 1);
+    CHECK(results[0].rtt == 30ms);
 }
 
 TEST_CASE("the rate is kept within a per cent and without bursts", "[icmp]") {
