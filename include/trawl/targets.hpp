@@ -82,6 +82,22 @@ public:
     /// The target at `index` < size(), in O(log of the listed items).
     target at(std::uint64_t index) const;
 
+    /// Tells lists apart: machines that agree on it go through the same targets in the same order.
+    ///
+    /// The first 8 bytes of the SHA-256 of canonical_text(), the first being the highest; the same
+    /// on every machine and in every version. Costs no more than the listed items, not their
+    /// targets. Throws std::bad_alloc only.
+    std::uint64_t fingerprint() const;
+    /// The list as a text, excludes applied: a line for each run of consecutive targets.
+    ///
+    ///     10.0.0.0-10.0.3.255             however its ranges were written
+    ///     fe80::7%eth0 :22                one address; a port follows a blank
+    ///     web.example                     a name, in lower case
+    ///     n[1-9,10-12].example 0-4        a host list, and which of its names, counted from 0
+    ///
+    /// Host lists count as they were written: n[1-2] and "n1 n2" differ.
+    std::string canonical_text() const;
+
 private:
     friend class cursor;
     struct state;

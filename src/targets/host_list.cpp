@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace trawl::targets::detail {
 
@@ -154,6 +155,23 @@ std::string host_list::at(std::uint64_t rank) const {
 
 std::optional<std::uint64_t> host_list::rank(std::string_view name) const {
     return rank_from(*this, 0, name, 0);
+}
+
+std::string host_list::canonical() const {
+    auto const padded = [](std::uint64_t number, unsigned width) {
+        auto const text = std::to_string(number);
+        return std::string(width - text.size(), '0') + text;
+    };
+    auto text = lower(literals.front());
+    for (std::size_t i = 0; i < brackets.size(); ++i) {
+        char before = '[';
+        for (auto const& run : brackets[i].runs()) {
+            text += std::exchange(before, ',') + padded(run.first, run.width);
+            if (run.first != run.last) text += '-' + padded(run.last, run.width);
+        }
+        text += ']' + lower(literals[i + 1]);
+    }
+    return text;
 }
 
 std::optional<interval_set> common_ranks(host_list const& in, host_list const& other) {

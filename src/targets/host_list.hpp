@@ -50,6 +50,9 @@ struct host_list {
     /// The rank of `name` in this list, compared without case.
     std::optional<std::uint64_t> rank(std::string_view name) const;
     bool plain() const noexcept { return brackets.empty(); }
+    /// "rack[1-4]-[01-40].example" in lower case, each number with the digits it is written with;
+    /// the same text for the same names in the same order of the same brackets only.
+    std::string canonical() const;
 };
 
 /// The ranks of `in` whose names `other` holds too; nullopt when the two are too large to compare

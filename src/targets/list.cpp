@@ -2,10 +2,14 @@
 
 #include <trawl/targets.hpp>
 
+#include <openssl/evp.h>
+
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cassert>
 #include <map>
+#include <new>
 #include <tuple>
 #include <unordered_set>
 #include <utility>
@@ -133,6 +137,27 @@ struct list::state {
             found.address = detail::address_of(p.what == kind::v6, p.which, number);
         if (p.has_port) found.port = p.port;
         return found;
+    }
+
+    void append_canonical(piece const& p, std::string& text) const {
+        auto const ends = [&](auto const& first, auto const& last) {
+            text += first;
+            if (p.span.first != p.span.last) text.append("-").append(last);
+        };
+        if (p.what != kind::names) {
+            // With the zone's name: its number differs from machine to machine.
+            ends(detail::address_of(p.what == kind::v6, p.which, p.span.first).to_string(),
+                 detail::address_of(p.what == kind::v6, p.which, p.span.last).to_string());
+        } else {
+            text += hosts[p.which].canonical();
+            if (!hosts[p.which].plain()) {
+                text += ' ';
+                ends(std::to_string(static_cast<std::uint64_t>(p.span.first)),
+                     std::to_string(static_cast<std::uint64_t>(p.span.last)));
+            }
+        }
+        if (p.has_port) text.append(" :").append(std::to_string(p.port));
+        text += '\n';
     }
 
     bool holds(std::size_t piece_index, std::uint64_t index) const {
@@ -273,6 +298,33 @@ bool list::has_ports() const noexcept {
 target list::at(std::uint64_t index) const {
     assert(index < size());
     return state_->at(state_->pieces[state_->find(index)], index);
+}
+
+std::string list::canonical_text() const {
+    std::string text;
+    if (!state_) return text;
+    auto const continues = [](piece const& p, piece const& next) {
+        return p.what == next.what && p.which == next.which && key(p) == key(next) &&
+               next.span.first != 0 && p.span.last == next.span.first - 1;
+    };
+    auto const& pieces = state_->pieces;
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+        auto whole = pieces[i];
+        while (i + 1 < pieces.size() && continues(whole, pieces[i + 1]))
+            whole.span.last = pieces[++i].span.last;
+        state_->append_canonical(whole, text);
+    }
+    return text;
+}
+
+std::uint64_t list::fingerprint() const {
+    auto const text = canonical_text();
+    std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
+    if (!EVP_Digest(text.data(), text.size(), digest.data(), nullptr, EVP_sha256(), nullptr))
+        throw std::bad_alloc(); // SHA-256 cannot fail otherwise
+    std::uint64_t number = 0;
+    for (std::size_t i = 0; i < sizeof number; ++i) number = number << 8 | digest[i];
+    return number;
 }
 
 list parse(std::string_view text) {
