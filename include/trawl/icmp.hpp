@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -116,6 +117,12 @@ public:
         std::size_t receive_buffer = 8u << 20;
         std::size_t outstanding =
             65536; ///< echoes of sweeps waited for at a time, 1 or more (32 bytes each)
+        /// Beyond 256 addresses of a directly connected Ethernet, ask for their link addresses by
+        /// ARP or neighbour discovery and send whole frames: the kernel's neighbour table has room
+        /// for 1,024 and loses what is beyond without a word. Raw sockets only.
+        bool ask_neighbours = true;
+        /// Send and receive by memory-mapped packet rings: less CPU, past the packet filter.
+        bool packet_rings = false;
         std::uint16_t payload = 24; ///< bytes behind the echo header; under 24 there is no room for
                                     ///< the cookie, and address, identifier and number must do
         bool random_payload = false;    ///< fill what follows the cookie with random bytes, not 0
@@ -191,11 +198,13 @@ public:
         double rate = 0;           ///< echoes a second in all; 0: as fast as answers can be read
         bool skip_names = false;   ///< pass over names; false: the constructor refuses them
         targets::order order = {}; ///< seed, shard, where to begin
+        /// True: the target at that position was asked by an earlier run and is left out.
+        std::function<bool(std::uint64_t position)> skip = {};
     };
 
     struct totals {
         std::uint64_t targets =
-            0; ///< of the list (this shard of it), less the names passed over so far
+            0; ///< of the list (this shard of it), less those passed over so far
         std::uint64_t up = 0, down = 0, unreachable = 0, unknown = 0; ///< handed out so far
     };
 
@@ -215,15 +224,14 @@ public:
     /// The next target that is up; the others are counted in progress() only.
     awaitable<std::optional<result>> next_up();
 
-    /// Every result that is there, at least one; empty at the end.
+    /// The results that are there, 1 to 64; empty at the end.
     awaitable<std::vector<result>> next_batch();
 
     struct events {
         std::vector<echo> echoes;    ///< in the order in which they ended
         std::vector<result> results; ///< of the targets whose last echo has ended
     };
-    /// With options.every_echo: everything that happened, at least one event; both empty at the
-    /// end.
+    /// With options.every_echo: what happened, 1 to 64 events; both empty at the end.
     awaitable<events> next_events();
 
     totals progress() const noexcept;

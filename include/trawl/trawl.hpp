@@ -6,6 +6,7 @@
 #include <trawl/dns.hpp>
 #include <trawl/error.hpp>
 #include <trawl/icmp.hpp>
+#include <trawl/icmp_tally.hpp>
 #include <trawl/limiter.hpp>
 #include <trawl/mime.hpp>
 #include <trawl/mutex.hpp>
@@ -18,4 +19,5 @@
 #include <trawl/ssh.hpp>
 #include <trawl/targets.hpp>
 #include <trawl/task_group.hpp>
+#include <trawl/tcp_probe.hpp>
 #include <trawl/watchdog.hpp>

@@ -1,9 +1,9 @@
 #include <trawl/watchdog.hpp>
 
+#include "async/histogram.hpp"
+
 #include <asio/steady_timer.hpp>
 
-#include <array>
-#include <bit>
 #include <ctime>
 #include <string>
 #include <system_error>
@@ -11,46 +11,9 @@
 namespace trawl {
 namespace {
 
-/// Counts durations in buckets of 1/16 of a power of two of nanoseconds (HDR histogram): 2 KiB
-/// whatever is measured.
-class histogram {
-public:
-    void add(duration length) {
-        auto const ns = static_cast<std::uint64_t>(std::max<std::int64_t>(
-            std::chrono::duration_cast<std::chrono::nanoseconds>(length).count(), 0));
-        ++counts_[bucket(ns)];
-        ++total_;
-        most_ = std::max(most_, length);
-    }
-
-    watchdog::quantiles figures() const { return {total_, at(0.5), at(0.99), at(0.999), most_}; }
-
-private:
-    static std::size_t bucket(std::uint64_t ns) {
-        if (ns < 16) return ns;
-        auto const shift = static_cast<unsigned>(std::bit_width(ns)) - 5;
-        return std::min<std::size_t>(16 * (shift + 1) + ((ns >> shift) & 15), buckets - 1);
-    }
-    static std::uint64_t upper_end(std::size_t index) {
-        if (index < 16) return index;
-        auto const shift = index / 16 - 1;
-        return ((16 + index % 16 + 1) << shift) - 1;
-    }
-    duration at(double quantile) const {
-        auto left = static_cast<std::uint64_t>(quantile * static_cast<double>(total_));
-        for (std::size_t i = 0; i < buckets; ++i) {
-            if (counts_[i] > left)
-                return std::min<duration>(std::chrono::nanoseconds(upper_end(i)), most_);
-            left -= counts_[i];
-        }
-        return most_;
-    }
-
-    static constexpr std::size_t buckets = 16 * 40; // up to 2^43 ns, some 2.4 hours
-    std::array<std::uint64_t, buckets> counts_{};
-    std::uint64_t total_ = 0;
-    duration most_{};
-};
+watchdog::quantiles figures_of(histogram const& h) {
+    return {h.total(), h.at(0.5), h.at(0.99), h.at(0.999), h.most()};
+}
 
 duration thread_cpu_time() {
     timespec now{};
@@ -108,7 +71,7 @@ void watchdog::run() {
 }
 
 watchdog::report watchdog::figures() const {
-    return {state_->hold.figures(), state_->lag.figures()};
+    return {figures_of(state_->hold), figures_of(state_->lag)};
 }
 
 void watchdog::publish(observer& to) const {

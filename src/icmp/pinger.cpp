@@ -1,3 +1,5 @@
+#include "icmp/neighbour.hpp"
+#include "icmp/packet_ring.hpp"
 #include "icmp/state.hpp"
 
 #include <asio/co_spawn.hpp>
@@ -6,6 +8,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
+#include <net/if.h>
 #include <random>
 
 namespace trawl::icmp {
@@ -90,9 +93,41 @@ void detail::ports::open(port& p, family f, asio::any_io_executor const& executo
         p.missing = forbidden(p.missing) ? errc::not_permitted : errc::no_socket;
         return;
     }
+    bool const wanted = o.packet_rings || o.ask_neighbours;
+    if (kind == socket_kind::raw && wanted && o.mark == 0) go_past_ip(p, f, o, id);
     for (int const fd : p.carrier->descriptors())
         p.descriptors.push_back(std::make_unique<port::watched_descriptor>(
             asio::posix::stream_descriptor(executor, fd)));
+}
+
+// Where frames are of no use, or may not be sent, the raw socket does all.
+void detail::ports::go_past_ip(port& p, family f, pinger::options const& o, std::uint16_t id) {
+    std::error_code failure;
+    if (!routes_) routes_ = routes::read(failure);
+    bool opened = false;
+    if (routes_) {
+        packet_options how;
+        how.shape = {.payload = o.payload,
+                     .padding = padding_,
+                     .hop_limit = o.hop_limit,
+                     .traffic_class = o.traffic_class,
+                     .dont_fragment = o.dont_fragment};
+        if (o.source && o.source->is_v4() == (f == family::v4)) how.source = host(*o.source);
+        how.interface = o.interface.empty() ? 0 : ::if_nametoindex(o.interface.c_str());
+        how.receive_buffer = o.receive_buffer;
+        auto wrap = [&](auto made) {
+            opened = made != nullptr;
+            if (made) p.carrier = std::move(made);
+        };
+        if (o.packet_rings)
+            wrap(packet_ring_channel::open(f, id, p.carrier, routes_, how, failure));
+        else
+            wrap(neighbour_channel::open(f, p.carrier, routes_, {.packets = how}, failure));
+    }
+    if (!opened && o.watch)
+        o.watch->log(severity::warning, f == family::v4 ? "icmp" : "icmp6",
+                     fmt::format("no packet socket ({}): through the kernel's neighbour table",
+                                 failure.message()));
 }
 
 // Three quarters of the replies that fit: errors and other programs' packets are charged too.

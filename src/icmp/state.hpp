@@ -1,6 +1,7 @@
 #pragma once
 
 #include "icmp/driver.hpp"
+#include "icmp/route.hpp"
 #include "icmp/socket.hpp"
 
 #include <trawl/detail/parking.hpp>
@@ -65,7 +66,9 @@ struct ports {
 private:
     void open(port&, family, asio::any_io_executor const&, pinger::options const&,
               std::uint16_t id);
+    void go_past_ip(port&, family, pinger::options const&, std::uint16_t id);
 
+    std::shared_ptr<routes const> routes_;
     std::vector<std::uint8_t> padding_;
     echo_form form_;
 };

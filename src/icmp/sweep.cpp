@@ -10,7 +10,7 @@ namespace {
 constexpr std::size_t most_results = 1024;
 // Results that a caller gets without other handlers running in between: what it does with each, a
 // line of output for instance, takes 10 us or so.
-constexpr unsigned most_in_a_row = 32;
+constexpr unsigned most_in_a_row = 64;
 
 detail::plan plan_of(sweep::options const& o) {
     assert((o.count >= 1 || o.every_echo) && o.rate >= 0 && o.backoff >= 1);
@@ -39,7 +39,7 @@ result to_result(detail::outcome const& done) {
 
 struct sweep::state final : detail::source, detail::listener {
     state(std::shared_ptr<pinger::state> of, targets::list const& addresses, options const& o)
-        : owner(std::move(of)), walk(addresses, o.order),
+        : owner(std::move(of)), walk(addresses, o.order), skip(o.skip),
           lane(owner->engine.open(plan_of(o), this)) {
         count.targets = walk.size();
         owner->listeners.push_back(this);
@@ -68,6 +68,7 @@ struct sweep::state final : detail::source, detail::listener {
 
     std::shared_ptr<pinger::state> owner;
     targets::cursor walk;
+    std::function<bool(std::uint64_t)> skip;
     detail::lane& lane;
     totals count;
     bool exhausted = false;
@@ -80,7 +81,9 @@ std::optional<detail::source::item> sweep::state::next_target() {
     if (waiting() >= most_results) paused = true;
     if (paused || exhausted) return std::nullopt;
     while (auto next = walk.next()) {
-        if (next->address) return item{detail::host(*next->address), walk.position() - 1};
+        auto const position = walk.position() - 1;
+        if (next->address && !(skip && skip(position)))
+            return item{detail::host(*next->address), position};
         --count.targets;
     }
     exhausted = true;
@@ -89,6 +92,7 @@ std::optional<detail::source::item> sweep::state::next_target() {
 
 std::optional<result> sweep::state::take() {
     if (lane.outcomes.empty()) return std::nullopt;
+    ++taken;
     auto const done = to_result(lane.outcomes.pop());
     switch (done.status) {
     case status::up: ++count.up; break;
@@ -102,7 +106,10 @@ std::optional<result> sweep::state::take() {
 /// True when there is a result to take, false at the end.
 awaitable<bool> sweep::state::ready(std::shared_ptr<state> self) {
     self->owner->require_any();
-    if (++self->taken % most_in_a_row == 0) co_await yield();
+    if (self->taken >= most_in_a_row) {
+        self->taken = 0;
+        co_await yield();
+    }
     for (;;) {
         if (self->paused && self->waiting() <= most_results / 2) {
             self->paused = false;
@@ -161,7 +168,12 @@ awaitable<std::vector<result>> sweep::next_batch() {
     std::vector<result> batch;
     while (batch.empty() && co_await state::ready(self)) {
         self->drop_echoes();
-        while (auto found = self->take()) batch.push_back(*found);
+        batch.reserve(std::min<std::size_t>(self->waiting(), most_in_a_row));
+        while (batch.size() < most_in_a_row) {
+            auto found = self->take();
+            if (!found) break;
+            batch.push_back(*found);
+        }
     }
     co_return batch;
 }
@@ -170,9 +182,17 @@ awaitable<sweep::events> sweep::next_events() {
     auto const self = state_;
     events happened;
     if (co_await state::ready(self)) {
-        while (!self->lane.echoes.empty())
+        auto const full = [&] {
+            return happened.echoes.size() + happened.results.size() >= most_in_a_row;
+        };
+        for (; !self->lane.echoes.empty() && !full(); ++self->taken)
             happened.echoes.push_back(detail::to_echo(self->lane.echoes.pop()));
-        while (auto found = self->take()) happened.results.push_back(*found);
+        // A target's result never comes before its echoes.
+        while (self->lane.echoes.empty() && !full()) {
+            auto found = self->take();
+            if (!found) break;
+            happened.results.push_back(*found);
+        }
     }
     co_return happened;
 }

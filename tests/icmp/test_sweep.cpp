@@ -1,10 +1,12 @@
 #include "icmp/namespaces.hpp"
+#include "icmp/on_link.hpp"
 #include "test.hpp"
 
 #include <trawl/icmp.hpp>
 #include <trawl/task_group.hpp>
 
 #include <asio/this_coro.hpp>
+#include <fmt/format.h>
 
 #include <map>
 #include <set>
@@ -313,5 +315,64 @@ TEST_CASE("a sweep that is destroyed midway forgets its echoes", "[icmp]") {
         auto const all = co_await collect(pinger, "127.0.0.0/24", options);
         CHECK(count(all, icmp::status::down) == 256);
         CHECK(clock::now() - began < 900ms); // the first sweep's second is not waited for
+    });
+}
+
+TEST_CASE("a sweep finds 400 of 4,096 on a link, and counts every one", "[icmp]") {
+    test::on_link_network link;
+    for (int i = 0; i < 100; ++i) // 4 in a row of each 40
+        link.live_v4(fmt::format("10.66.{}.{}/30", 16 + i * 40 / 256, i * 40 % 256));
+    test::run([]() -> awaitable<> {
+        icmp::pinger pinger(co_await asio::this_coro::executor);
+        icmp::sweep::options options;
+        options.timeout = 500ms;
+        options.retries = 0;
+        auto const began = clock::now();
+        auto const all = co_await collect(pinger, "10.66.16.0/20", options);
+        CHECK(clock::now() - began < 2s);
+        CHECK(all.size() == 4096);
+        CHECK(count(all, icmp::status::up) == 400);
+        CHECK(count(all, icmp::status::down) == 3696);
+        CHECK(pinger.stats().send_failures == 0);
+        for (auto const& [address, host] : all)
+            if (host.rtt) CHECK(*host.rtt < 400ms); // from the leaving, not from the asking
+    });
+}
+
+TEST_CASE("a sweep of a link nobody is on ends, with the kernel's table full, too", "[icmp]") {
+    test::on_link_network link;
+    test::run([]() -> awaitable<> {
+        icmp::pinger pinger(co_await asio::this_coro::executor);
+        icmp::sweep::options options;
+        options.timeout = 200ms;
+        auto const all = co_await collect(pinger, "10.66.0.0/17", options);
+        CHECK(all.size() == 32768);
+        CHECK(count(all, icmp::status::up) == 0);
+        CHECK(count(all, icmp::status::unknown) == 0);
+    });
+}
+
+TEST_CASE("packet rings sweep 65,536 behind a gateway, errors and the silent included", "[icmp]") {
+    test::far_network far;
+    far.answer_for("10.77.0.0/17");
+    far.answer_for("fd00:77::/120");
+    test::run([]() -> awaitable<> {
+        auto const executor = co_await asio::this_coro::executor;
+        icmp::pinger::options how;
+        how.packet_rings = true;
+        icmp::pinger pinger(executor, how);
+        for (auto gateway : {"10.99.0.2", "fd00:99::2"}) {
+            std::optional<icmp::reply> there;
+            for (int tries = 0; tries < 20 && !there; ++tries)
+                there = co_await pinger.probe(asio::ip::make_address(gateway));
+            REQUIRE(there);
+        }
+        icmp::sweep::options options;
+        options.timeout = 300ms;
+        auto const all = co_await collect(pinger, "10.77.0.0/16 fd00:77::/119 10.78.0.1", options);
+        CHECK(all.size() == 65536 + 512 + 1);
+        CHECK(count(all, icmp::status::up) == 32768 + 256);
+        CHECK(count(all, icmp::status::unreachable) == 1);
+        CHECK(count(all, icmp::status::down) == 32768 + 256);
     });
 }
