@@ -53,6 +53,8 @@ public:
     asio::io_context& io() noexcept { return io_; }
     settings const& words() const noexcept { return words_; }
     output& out() noexcept { return out_; }
+    /// To be called before something else is written to the terminal.
+    void clear_progress() { console_.clear_progress(); }
     /// For the library's objects: writes warnings (and more with -v) to stderr.
     observer& log() noexcept { return console_; }
     offload_pool& cpu();      ///< hashing, compression; started at first use

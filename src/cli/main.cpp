@@ -1,11 +1,15 @@
+#include "cli/fping.hpp"
+#include "cli/fping_sweep.hpp"
 #include "cli/verb.hpp"
 
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <string>
 #include <string_view>
 #include <sys/resource.h>
+#include <vector>
 
 namespace {
 
@@ -13,7 +17,8 @@ using namespace trawl::cli;
 
 // In the order of --help.
 constexpr void (*verbs[])(CLI::App&, action&){
-    add_ping, add_ssh, add_mail, add_backup, add_run, add_lab, add_demo, add_doctor,
+    add_ping,   add_trace, add_merge, add_ssh,  add_mail,
+    add_backup, add_run,   add_lab,   add_demo, add_doctor,
 };
 
 /// Thousands of sockets at once, a reader that may go away, and no core file that could hold a
@@ -71,6 +76,7 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
     prepare_process();
     try {
+        if (auto const words = fping_command({argv, argv + argc})) return run_fping(*words);
         return run(argc, argv);
     } catch (usage_error const& e) {
         std::fprintf(stderr, "trawl: %s\n", e.what());

@@ -1,26 +1,17 @@
 #include "cli/output.hpp"
 
+#include "cli/durable.hpp"
+
 #include <fmt/format.h>
 
-#include <cerrno>
 #include <cstdio>
-#include <system_error>
 #include <unistd.h>
+#include <utility>
 
 namespace trawl::cli {
 namespace {
 
 using namespace std::chrono_literals;
-
-void write_all(int descriptor, std::string_view bytes) {
-    while (!bytes.empty()) {
-        auto const written = ::write(descriptor, bytes.data(), bytes.size());
-        if (written >= 0)
-            bytes.remove_prefix(static_cast<std::size_t>(written));
-        else if (errno != EINTR)
-            throw std::system_error(errno, std::generic_category(), "write to stdout");
-    }
-}
 
 } // namespace
 
@@ -46,7 +37,14 @@ std::string escaped(std::string_view bytes) {
     return out;
 }
 
-output::output(console& progress) : progress_(progress), terminal_(::isatty(STDOUT_FILENO) == 1) {}
+output::output(console& progress)
+    : progress_(progress), descriptor_(STDOUT_FILENO), terminal_(::isatty(STDOUT_FILENO) == 1) {}
+
+void output::redirect(int descriptor, std::string name) {
+    descriptor_ = descriptor;
+    name_ = std::move(name);
+    terminal_ = false;
+}
 
 void output::line(std::string_view text) {
     std::string whole(text);
@@ -63,9 +61,19 @@ void output::raw(std::string_view bytes) {
 
 void output::record(json::record const& object) { line(object.line()); }
 
+void output::flush() {
+    auto const bytes = std::exchange(gathered_, {});
+    write_all(descriptor_, bytes, name_);
+}
+
 void output::write(std::string_view bytes) {
+    if (gathering_ || !gathered_.empty()) { // what an exception left there comes first
+        gathered_ += bytes;
+        if (!gathering_) flush();
+        return;
+    }
     if (terminal_) progress_.clear_progress();
-    write_all(STDOUT_FILENO, bytes);
+    write_all(descriptor_, bytes, name_);
 }
 
 console::console(int verbosity, bool quiet)

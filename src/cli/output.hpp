@@ -16,12 +16,17 @@ std::string escaped(std::string_view bytes);
 
 class console;
 
-/// Results on stdout, a whole record a write. A reader that went away (EPIPE) throws
-/// std::system_error.
+/// Results on stdout or in a file, a whole record a write. A reader that went away (EPIPE) or a full
+/// disk throws std::system_error.
 class output {
 public:
-    /// `progress`: whose line is cleared from the terminal before a result is written; not owned.
+    /// To stdout. `progress`: whose line is cleared from the terminal before a result is written;
+    /// not owned.
     explicit output(console& progress);
+
+    /// From now on results go to `descriptor`, which is not owned and no terminal; errors call it
+    /// `name`.
+    void redirect(int descriptor, std::string name);
 
     /// One line of text; the newline is added.
     void line(std::string_view text);
@@ -31,10 +36,31 @@ public:
     void record(json::record const& object);
     bool terminal() const noexcept { return terminal_; }
 
+    /// Calls `produce()`; what that writes is collected (but for a terminal) and goes out in one
+    /// piece.
+    template <class Produce>
+    void in_one_write(Produce produce) {
+        gathering_ = !terminal_;
+        try {
+            produce();
+        } catch (...) {
+            gathering_ = false;
+            throw;
+        }
+        gathering_ = false;
+        flush();
+    }
+    /// Writes what has been collected so far, so that it comes before what follows elsewhere.
+    void flush();
+
 private:
     void write(std::string_view bytes);
     console& progress_;
+    int descriptor_;
+    std::string name_ = "stdout";
     bool terminal_;
+    bool gathering_ = false;
+    std::string gathered_;
 };
 
 /// Everything that is no result, on stderr: warnings always, info with -v, debug with -vv; a

@@ -1,17 +1,23 @@
+#include "cli/ping_run.hpp"
+
+#include "cli/fping.hpp"
+#include "cli/ledger.hpp"
+#include "cli/ping_csv.hpp"
+#include "cli/ping_json.hpp"
+#include "cli/ping_prometheus.hpp"
+#include "cli/ping_text.hpp"
+#include "cli/privileges.hpp"
+#include "cli/rate.hpp"
+#include "cli/shard.hpp"
 #include "cli/targets.hpp"
 #include "cli/verb.hpp"
-
-#include <trawl/dns.hpp>
-#include <trawl/icmp.hpp>
-#include <trawl/limiter.hpp>
-#include <trawl/task_group.hpp>
 
 #include <asio/this_coro.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <map>
+#include <cmath>
+#include <random>
 #include <unistd.h>
 
 namespace trawl::cli {
@@ -20,172 +26,257 @@ namespace {
 struct ping_options {
     std::vector<std::string> targets, excludes;
     unsigned count = 0, retries = 1; // count 0: not given
-    double timeout = 1, rate = 0;
+    double timeout = 1, backoff = 1, period = 1, report = 0;
+    std::string rate = "0", source, shard, output, resume;
+    std::optional<std::uint64_t> seed;
+    bool loop = false, each_echo = false, shuffle = false;
+    bool only_up = false, only_not = false, times = false, csv = false, prometheus = false;
+    bool only_v4 = false, only_v6 = false, all_addresses = false;
+    bool show_address = false, show_name = false, rings = false;
+    std::vector<std::uint16_t> tcp_ports;
+    icmp::pinger::options sending = {.transmit_stamps = false};
 };
 
-using milliseconds = std::chrono::duration<double, std::milli>;
-
-icmp::sweep::options sweep_options(ping_options const& o) {
-    return {.timeout = std::chrono::ceil<std::chrono::milliseconds>(
-                std::chrono::duration<double>(o.timeout)),
-            .retries = o.count > 0 ? 0 : o.retries,
-            .count = std::max(1u, o.count),
-            .rate = o.rate,
-            .skip_names = true};
+std::chrono::milliseconds whole_milliseconds(double seconds) {
+    return std::chrono::ceil<std::chrono::milliseconds>(std::chrono::duration<double>(seconds));
 }
 
-/// One `trawl ping`: the addresses are swept while the names are looked up, then what those gave.
-class ping_run {
+ping_plan plan_of(environment& env, ping_options const& o) {
+    ping_plan plan;
+    plan.sending = o.sending;
+    plan.sending.watch = &env.log();
+    plan.sending.transmit_stamps = o.count > 0 || o.loop;
+    if (!o.source.empty()) plan.sending.source = asio::ip::make_address(o.source);
+    plan.asking.timeout = whole_milliseconds(o.timeout);
+    plan.asking.retries = o.count > 0 ? 0 : o.retries;
+    plan.asking.backoff = o.backoff;
+    plan.asking.count = o.loop ? 0 : std::max(1u, o.count);
+    plan.asking.interval = whole_milliseconds(o.period);
+    plan.asking.rate = echoes_a_second(o.rate, o.sending.payload);
+    plan.asking.skip_names = true;
+    if (o.only_v4) plan.only = ping_plan::family::v4;
+    if (o.only_v6) plan.only = ping_plan::family::v6;
+    plan.all_addresses = o.all_addresses;
+    using name = std::optional<std::string>;
+    if (o.show_address)
+        plan.label = [](auto& /*given*/, auto& address, name const&) {
+            return address.to_string();
+        };
+    if (o.show_name) {
+        plan.wants_name = [](auto&) { return true; };
+        plan.label = [](auto& given, auto& /*address*/, name const& found) {
+            return found.value_or(given);
+        };
+    }
+    plan.report = whole_milliseconds(o.report);
+    plan.tcp_ports = o.tcp_ports;
+    return plan;
+}
+
+std::unique_ptr<ping_writer> writer_of(environment& env, ping_options const& o, text_sink& sink) {
+    if (env.words().json) return std::make_unique<ping_json>(o.each_echo, sink);
+    if (o.csv) return std::make_unique<ping_csv>(sink);
+    if (o.prometheus) return std::make_unique<ping_prometheus>(o.source, sink);
+    ping_text::options how;
+    how.each_echo = o.each_echo || o.loop;
+    how.only_up = o.only_up;
+    how.only_not = o.only_not;
+    how.times = o.times;
+    how.summary = !env.words().quiet;
+    return std::make_unique<ping_text>(how, sink);
+}
+
+std::uint64_t new_seed() {
+    std::random_device source;
+    return std::uint64_t{source()} << 21 ^ source(); // below 2^53: every reader of JSON keeps it
+}
+
+std::vector<std::string> each_of(targets::list const& list, targets::order const& how) {
+    std::vector<std::string> all;
+    targets::cursor walk(list, how);
+    all.reserve(walk.size());
+    while (auto next = walk.next()) all.push_back(next->host());
+    return all;
+}
+
+/// Which targets, in which order. With --shard and no --seed machines agree on a seed by the list;
+/// so does a run that another one may go on from.
+targets::order order_of(ping_options const& o, targets::list const& list) {
+    targets::order how;
+    how.seed = o.seed;
+    if (!o.shard.empty()) how.part = read_shard(o.shard);
+    if (how.seed) return how;
+    if (!o.shard.empty() || (o.shuffle && !o.resume.empty()))
+        how.seed = seed_of(list);
+    else if (o.shuffle)
+        how.seed = new_seed();
+    return how;
+}
+
+targets::list list_of(ping_options const& o) {
+    auto list = read_targets(o.targets, o.excludes);
+    if (list.empty()) throw usage_error("ping: nothing is left to ask");
+    if (list.has_ports())
+        throw usage_error("ping: a target has a port, and an echo has none; see --tcp");
+    return list;
+}
+
+/// One `trawl ping`.
+class ping_verb {
 public:
-    ping_run(environment& env, ping_options const& o, asio::any_io_executor const& executor)
-        : env_(env), options_(o), list_(read_targets(o.targets, o.excludes)),
-          pinger_(executor, {.watch = &env.log()}) {
-        if (list_.has_names()) resolver_.emplace(executor);
-        if (list_.empty()) throw usage_error("ping: nothing is left to ask");
+    ping_verb(environment& env, ping_options const& o)
+        : env_(env), plan_(plan_of(env, o)), list_(list_of(o)),
+          files_(env, list_, order_of(o, list_), o.output, o.resume), sink_(env),
+          writer_(writer_of(env, o, sink_)), pinger_(env.io().get_executor(), sending(o)) {
+        plan_.asking.order = files_.order();
+        watched_ = plan_.asking.count != 1 || writer_->wants_echoes();
+        if (watched_ && !o.resume.empty())
+            throw usage_error("ping: --resume is for sweeps that ask each host once and tell once");
+        drop_capabilities(!o.output.empty() || !o.resume.empty());
     }
 
     awaitable<int> run() {
+        ping_sweep sweep(env_, plan_, *writer_, pinger_, list_, files_);
+        ping_watch watch(env_, plan_, *writer_, pinger_);
         try {
-            co_await ask_all();
+            if (watched_)
+                co_await watch.run(each_of(list_, plan_.asking.order));
+            else
+                co_await sweep.run();
         } catch (error const& failure) {
             env_.log().log(severity::error, "ping", failure.what());
         } catch (std::system_error const& failure) {
             if (!env_.was_interrupted() || !is_cancelled(failure)) throw;
         }
-        co_return summarise();
+        if (watched_) co_return finish(watch.hosts(), watch.count());
+        co_return finish({}, sweep.count());
     }
 
 private:
-    awaitable<> ask_all() {
-        auto body = [this](task_group& group) -> awaitable<> {
-            if (list_.has_names()) group.spawn(look_up_all());
-            co_await sweep(list_, false);
-        };
-        co_await with_group(body);
-        if (!names_of_.empty()) co_await sweep(found_, true);
+    // A few addresses need no way around the kernel's neighbour table, and start faster without.
+    icmp::pinger::options sending(ping_options const& o) const {
+        auto how = plan_.sending;
+        how.ask_neighbours = list_.size() > 256;
+        how.packet_rings = o.rings;
+        return how;
     }
 
-    awaitable<> sweep(targets::list addresses, bool of_names) {
-        icmp::sweep sweep(pinger_, std::move(addresses), sweep_options(options_));
-        while (auto host = co_await sweep.next()) {
-            auto const address = host->address.to_string();
-            if (!of_names)
-                report(address, address, *host);
-            else
-                for (auto const& name : names_of_[address]) report(name, address, *host);
-        }
-    }
-
-    // ---- names ----
-
-    awaitable<> look_up_all() {
-        limiter in_flight(100);
-        auto body = [this, &in_flight](task_group& group) -> awaitable<> {
-            targets::cursor walk(list_);
-            for (std::size_t seen = 1; auto next = walk.next(); ++seen) {
-                if (seen % 1024 == 0) co_await yield(); // a list may have millions of addresses
-                if (next->address) continue;
-                auto place = co_await in_flight.acquire();
-                group.spawn(look_up(next->name, std::move(place)));
-            }
-        };
-        co_await with_group(body);
-    }
-
-    awaitable<> look_up(std::string name, limiter::ticket) {
-        try {
-            auto const addresses = co_await resolver_->addresses(name);
-            // IPv4 first: it is what the ranges beside the name mostly are, and always has a route.
-            auto const v4 =
-                std::ranges::find_if(addresses, [](auto const& a) { return a.is_v4(); });
-            auto const address = (v4 == addresses.end() ? addresses.front() : *v4).to_string();
-            auto& names = names_of_[address];
-            if (names.empty()) found_.add(address);
-            names.push_back(std::move(name));
-        } catch (error const& failure) {
-            env_.log().log(severity::error, "ping", failure.what());
-            report(name, {}, {});
-        }
-    }
-
-    // ---- results ----
-
-    /// `address`: empty when the name has none.
-    void report(std::string const& target, std::string const& address, icmp::result const& host) {
-        ++count_[static_cast<std::size_t>(host.status)];
-        ++reported_;
+    int finish(pinged_hosts hosts, ping_count const& count) {
+        auto up = files_.resumed_by_status()[0] + count.of(icmp::status::up);
+        if (watched_) // of a run that was stopped, too
+            up = static_cast<std::uint64_t>(
+                std::ranges::count_if(hosts, [](auto& h) { return h.tally.received() > 0; }));
+        auto const reported = files_.resumed() + count.reported;
+        ping_end end;
+        end.elapsed = clock::now() - began_;
+        end.late = pinger_.stats().late;
+        end.targets = std::max(files_.size(), reported);
+        end.earlier = files_.resumed_by_status();
+        end.exit_code = env_.outcome(up == end.targets ? all_well
+                                     : up == 0         ? nothing_reached
+                                                       : some_failed);
         if (env_.words().json)
-            env_.out().record(record(target, address, host));
-        else
-            env_.out().line(line(target, host));
-        env_.log().progress("hosts", reported_, list_.size());
-    }
-
-    static json::record record(std::string const& target, std::string const& address,
-                               icmp::result const& host) {
-        json::record made("host", "ping");
-        made.field("target", target);
-        if (address.empty())
-            made.field("address", boost::json::value(nullptr));
-        else
-            made.field("address", address);
-        made.field("status", icmp::to_string(host.status)).field("rtt", host.rtt);
-        made.field("sent", host.sent).field("received", host.received);
-        return made;
-    }
-
-    std::string line(std::string const& target, icmp::result const& host) const {
-        auto text = fmt::format("{}: {}", target, icmp::to_string(host.status));
-        if (host.rtt) {
-            double const ms = milliseconds(*host.rtt).count();
-            text += fmt::format(" {:.{}f} ms", ms, ms < 0.1 ? 3 : 2);
-        }
-        if (options_.count > 1) text += fmt::format(" ({}/{})", host.received, host.sent);
-        if (host.why) text += fmt::format(" ({})", host.why.message());
-        return text;
-    }
-
-    std::uint64_t& counted(icmp::status s) { return count_[static_cast<std::size_t>(s)]; }
-
-    int summarise() {
-        using icmp::status;
-        auto const total = list_.size();
-        counted(status::unknown) += total - reported_; // stopped before their turn
-        auto const elapsed = clock::now() - began_;
-        int const code = env_.outcome(counted(status::up) == total ? all_well
-                                      : counted(status::up) == 0   ? nothing_reached
-                                                                   : some_failed);
-        if (env_.words().json) {
-            json::record made("summary", "ping");
-            made.field("targets", total);
-            for (auto s : {status::up, status::down, status::unreachable, status::unknown})
-                made.field(icmp::to_string(s), counted(s));
-            env_.out().record(made.field("elapsed", elapsed).field("exit", code));
-        } else if (!env_.words().quiet) {
-            fmt::print(stderr,
-                       "{}{} targets: {} up, {} down, {} unreachable, {} unknown in {:.2f} s\n",
-                       ::isatty(STDERR_FILENO) ? "\r\x1b[K" : "", total, counted(status::up),
-                       counted(status::down), counted(status::unreachable),
-                       counted(status::unknown), std::chrono::duration<double>(elapsed).count());
-        }
-        return code;
+            end.describe = [this](json::record& summary) { files_.describe(summary); };
+        files_.close();
+        env_.clear_progress();
+        writer_->finish(hosts, end);
+        files_.finish(reported >= files_.size() && !env_.was_interrupted());
+        return end.exit_code;
     }
 
     environment& env_;
-    ping_options options_;
-    targets::list list_, found_;                               // found_: what the names stand for
-    std::map<std::string, std::vector<std::string>> names_of_; // by address
+    ping_plan plan_;
+    targets::list list_;
+    ledger files_;
+    console_sink sink_;
+    std::unique_ptr<ping_writer> writer_;
     icmp::pinger pinger_;
-    std::optional<dns::resolver> resolver_;      // only when there are names
-    std::uint64_t count_[4] = {}, reported_ = 0; // count_ by status
+    bool watched_ = false;
     time_point began_ = clock::now();
 };
 
 awaitable<int> ping(environment& env, std::shared_ptr<ping_options const> o) {
-    auto const executor = co_await asio::this_coro::executor;
-    ping_run work(env, *o, executor);
+    ping_verb work(env, *o);
     int const code = co_await work.run();
     co_return code;
+}
+
+void add_what(CLI::App& verb, ping_options& o) {
+    verb.add_option("TARGET", o.targets,
+                    "Addresses, networks (10.0.0.0/24), ranges (10.0.0.1-254), names, "
+                    "node[01-20], @FILE, - for stdin")
+        ->required();
+    verb.add_option("--exclude", o.excludes, "Targets to leave out (may be repeated)")->take_all();
+    auto* v4 = verb.add_flag("-4,--ipv4", o.only_v4, "IPv4 addresses of names only");
+    verb.add_flag("-6,--ipv6", o.only_v6, "IPv6 addresses of names only")->excludes(v4);
+    verb.add_flag("-m,--all", o.all_addresses, "Every address of a name");
+    verb.add_option("--seed", o.seed, "Ask in a random order, the same for the same seed");
+    verb.add_flag("--shuffle", o.shuffle, "Ask in a random order");
+    verb.add_option("--shard", o.shard,
+                    "Part I/N of the targets, I from 0; auto/N takes I from the job engine");
+    verb.add_option("--tcp", o.tcp_ports,
+                    "Where no echo is answered, connect to these ports (22,443): a connection "
+                    "accepted or refused is an answer too")
+        ->delimiter(',')
+        ->check(CLI::Range(1, 65535));
+}
+
+void add_how(CLI::App& verb, ping_options& o) {
+    auto* count = verb.add_option("-c,--count", o.count,
+                                  "Echoes to each target; without it one, and more to the silent");
+    count->check(CLI::Range(1u, 1000000u));
+    verb.add_flag("-l,--loop", o.loop, "Send echoes until Ctrl-C")->excludes(count);
+    verb.add_option("-p,--period", o.period, "Seconds between two echoes to one target (1)")
+        ->check(CLI::Range(0.001, 86400.0));
+    verb.add_option("-t,--timeout", o.timeout, "Seconds to wait for each reply (1)")
+        ->check(CLI::Range(0.001, 3600.0));
+    verb.add_option("-r,--retries", o.retries,
+                    "Further echoes to a silent target (1); not with -c or -l")
+        ->check(CLI::Range(0u, 250u));
+    verb.add_option("-B,--backoff", o.backoff, "Each further echo waits so much longer (1)")
+        ->check(CLI::Range(1.0, 5.0));
+    verb.add_option("--rate", o.rate,
+                    "In all, echoes a second (5000, 10kpps) or bits (2Mbit); 0 is as fast as "
+                    "replies can be read");
+    verb.add_option("-b,--size", o.sending.payload,
+                    "Bytes of payload (24); under 24 replies are not proved by a cookie")
+        ->check(CLI::Range(0, 65000));
+    verb.add_flag("-R,--random", o.sending.random_payload, "Fill the payload with random bytes");
+    verb.add_option("-H,--ttl", o.sending.hop_limit, "Hop limit (TTL) of the echoes")
+        ->check(CLI::Range(1, 255));
+    verb.add_option("-O,--tos", o.sending.traffic_class, "TOS, or the IPv6 traffic class")
+        ->check(CLI::Range(0, 255));
+    verb.add_flag("-M,--dont-fragment", o.sending.dont_fragment, "Set the don't-fragment bit");
+    verb.add_option("-I,--interface", o.sending.interface, "Send through this interface only");
+    verb.add_option("-S,--source", o.source, "Source address")->check([](std::string const& text) {
+        std::error_code failure;
+        asio::ip::make_address(text, failure);
+        return failure ? "not an address: " + text : std::string();
+    });
+    verb.add_flag("--ring", o.rings,
+                  "Packet rings: less CPU a packet, past this machine's packet filter");
+    verb.add_option("--mark", o.sending.mark, "Firewall mark (SO_MARK)");
+}
+
+void add_output(CLI::App& verb, ping_options& o) {
+    verb.add_flag("-e,--each", o.each_echo, "A line (with --json, a record) for each echo");
+    verb.add_flag("-D,--timestamp", o.times, "The time before the line of each echo");
+    verb.add_option("-Q,--report", o.report, "Statistics every so many seconds, with -c or -l")
+        ->check(CLI::Range(0.1, 86400.0));
+    auto* up = verb.add_flag("-a,--alive", o.only_up, "The hosts that are up, and nothing else");
+    verb.add_flag("-u,--unreachable", o.only_not, "The hosts that are not up, and nothing else")
+        ->excludes(up);
+    auto* address = verb.add_flag("-A,--address", o.show_address, "Show addresses, not names");
+    verb.add_flag("-n,--names", o.show_name, "Show the names of addresses")->excludes(address);
+    auto* csv = verb.add_flag("--csv", o.csv, "A table, a row for each host");
+    verb.add_flag("--prometheus", o.prometheus, "Prometheus' text format at the end")
+        ->excludes(csv);
+    verb.add_option("--output", o.output,
+                    "Results go to this file, which appears when it is whole");
+    verb.add_option("--resume", o.resume,
+                    "Keep the progress in this file, and go on from it after Ctrl-C or worse");
+    verb.footer("`trawl ping --fping ARGS...`, or trawl under the name fping, understands fping's "
+                "command line and writes what fping writes.");
 }
 
 } // namespace
@@ -193,24 +284,9 @@ awaitable<int> ping(environment& env, std::shared_ptr<ping_options const> o) {
 void add_ping(CLI::App& app, action& chosen) {
     auto o = std::make_shared<ping_options>();
     auto* verb = app.add_subcommand("ping", "Ask which hosts answer an ICMP echo");
-    verb->add_option(
-            "TARGET", o->targets,
-            "Addresses, networks (10.0.0.0/24), ranges (10.0.0.1-254), names, node[01-20], "
-            "@FILE, - for stdin")
-        ->required();
-    verb->add_option("-c,--count", o->count,
-                     "Echoes to each target; without it one, and one more to the silent")
-        ->check(CLI::Range(1u, 1000000u));
-    verb->add_option("-t,--timeout", o->timeout, "Seconds to wait for each reply (1)")
-        ->check(CLI::Range(0.001, 3600.0));
-    verb->add_option("--rate", o->rate,
-                     "Echoes a second in all; 0 is as fast as replies can be read")
-        ->check(CLI::Range(0.0, 1e9));
-    verb->add_option("-r,--retries", o->retries,
-                     "Further echoes to a silent target (1); not with -c")
-        ->check(CLI::Range(0u, 1000u));
-    verb->add_option("--exclude", o->excludes, "Targets to leave out (may be repeated)")
-        ->take_all();
+    add_what(*verb, *o);
+    add_how(*verb, *o);
+    add_output(*verb, *o);
     verb->callback(
         [o, &chosen] { chosen = [o](environment& env) { return env.run(ping(env, o)); }; });
 }

@@ -13,12 +13,14 @@ using action = std::function<int(environment&)>;
 
 // Each verb declares its options on `app` and sets `chosen` when it is called. One file per verb.
 void add_ping(CLI::App& app, action& chosen);
+void add_trace(CLI::App& app, action& chosen);
 void add_ssh(CLI::App& app, action& chosen);
 void add_mail(CLI::App& app, action& chosen);
 void add_backup(CLI::App& app, action& chosen);
 void add_run(CLI::App& app, action& chosen);
 void add_lab(CLI::App& app, action& chosen);
 void add_demo(CLI::App& app, action& chosen);
+void add_merge(CLI::App& app, action& chosen);
 void add_doctor(CLI::App& app, action& chosen);
 
 } // namespace trawl::cli

@@ -136,7 +136,7 @@ TEST_CASE("trawl ping 127.0.0.0/24 --json has 256 hosts and a summary", "[cli][i
     CHECK(seen.size() == 256);
     auto const& summary = records.back();
     CHECK(keys(summary) == strings{"v", "type", "verb", "targets", "up", "down", "unreachable",
-                                   "unknown", "elapsed", "exit"});
+                                   "unknown", "elapsed", "exit", "shard", "seed", "list"});
     CHECK(summary.at("targets").to_number<int>() == 256);
     CHECK(summary.at("up").to_number<int>() == 256);
     CHECK(summary.at("exit").to_number<int>() == 0);
@@ -223,7 +223,8 @@ TEST_CASE("-c sends that many echoes to each", "[cli][icmp]") {
     need_icmp();
     auto const run = ping({"127.0.0.1-3", "-c", "2"});
     CHECK(run.code == 0);
-    for (auto const& line : run.lines()) CHECK(line.ends_with(" ms (2/2)"));
+    for (auto const& line : run.lines())
+        CHECK(line.find(" ms (2/2), 0.0 % loss") != std::string::npos);
 }
 
 TEST_CASE("names are looked up beside the ranges, and one without address is unknown",

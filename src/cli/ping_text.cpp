@@ -1,0 +1,100 @@
+#include "cli/ping_text.hpp"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace trawl::cli {
+namespace {
+
+using icmp::status;
+
+std::string milliseconds(duration d) {
+    double const ms = std::chrono::duration<double, std::milli>(d).count();
+    return fmt::format("{:.{}f}", ms, ms < 0.1 ? 3 : 2);
+}
+
+std::string statistics(icmp::tally const& t) {
+    std::string text;
+    if (t.average()) text = fmt::format("{} ms ", milliseconds(*t.average()));
+    text += fmt::format("({}/{}), {:.1f} % loss", t.received(), t.sent(), t.loss());
+    if (t.least())
+        text += fmt::format(", min/max/stddev {}/{}/{} ms", milliseconds(*t.least()),
+                            milliseconds(*t.most()), milliseconds(*t.deviation()));
+    if (t.received() >= 10)
+        text += fmt::format(", p50/p90/p99 {}/{}/{} ms", milliseconds(*t.quantile(0.5)),
+                            milliseconds(*t.quantile(0.9)), milliseconds(*t.quantile(0.99)));
+    if (t.jitter()) text += fmt::format(", jitter {} ms", milliseconds(*t.jitter()));
+    if (t.duplicates() > 0) text += fmt::format(", {} duplicates", t.duplicates());
+    return text;
+}
+
+} // namespace
+
+ping_text::ping_text(options o, text_sink& sink, wall_clock now)
+    : options_(o), sink_(sink), now_(std::move(now)) {}
+
+void ping_text::unresolved(std::string_view name, std::string_view why) {
+    ++told_[static_cast<std::size_t>(status::unknown)];
+    sink_.err(fmt::format("trawl: ping: {}\n", why));
+    if (options_.only_not)
+        sink_.out(fmt::format("{}\n", name));
+    else if (!options_.only_up)
+        sink_.out(fmt::format("{}: unknown\n", name));
+}
+
+void ping_text::echo(pinged_host const& h, icmp::echo const& e) {
+    if (!options_.each_echo) return;
+    std::string text;
+    if (options_.times) {
+        auto const now = std::chrono::floor<std::chrono::milliseconds>(now_());
+        text = fmt::format("{:%F %T} ", fmt::gmtime(std::chrono::system_clock::to_time_t(now)));
+    }
+    text += fmt::format("{}: [{}] {}", h.label, e.index,
+                        e.duplicate ? "duplicate" : icmp::to_string(e.status));
+    if (e.rtt) text += fmt::format(" {} ms", milliseconds(*e.rtt));
+    if (e.from && *e.from != h.address) text += fmt::format(" from {}", e.from->to_string());
+    if (e.hops_left) text += fmt::format(", ttl {}", *e.hops_left);
+    if (e.why) text += fmt::format(" ({})", e.why.message());
+    sink_.out(text + "\n");
+}
+
+void ping_text::host(pinged_host const& h, icmp::result const& r) {
+    ++told_[static_cast<std::size_t>(r.status)];
+    if (options_.only_up || options_.only_not) {
+        if (options_.only_up == (r.status == status::up)) sink_.out(h.label + "\n");
+        return;
+    }
+    auto text = fmt::format("{}: {}", h.label, icmp::to_string(r.status));
+    if (h.tally.sent() > 1)
+        text += " " + statistics(h.tally);
+    else if (r.rtt)
+        text += fmt::format(" {} ms", milliseconds(*r.rtt));
+    if (!h.via.empty()) text += fmt::format(" ({})", h.via);
+    if (r.why) text += fmt::format(" ({})", r.why.message());
+    sink_.out(text + "\n");
+}
+
+void ping_text::interval(pinged_hosts hosts) {
+    for (auto const& h : hosts) sink_.err(fmt::format("{}: {}\n", h.label, statistics(h.recent)));
+}
+
+void ping_text::finish(pinged_hosts hosts, ping_end const& end) {
+    std::uint64_t told = 0;
+    for (std::size_t i = 0; i < end.earlier.size(); ++i) told_[i] += end.earlier[i];
+    for (auto n : told_) told += n;
+    if (told < end.targets) { // stopped before their turn, or in the midst of it
+        for (auto const& h : hosts)
+            if (h.tally.sent() > 0 && !options_.only_up && !options_.only_not)
+                sink_.out(fmt::format("{}: stopped {}\n", h.label, statistics(h.tally)));
+        told_[static_cast<std::size_t>(status::unknown)] += end.targets - told;
+    }
+    if (!options_.summary) return;
+    auto const of = [&](status s) { return told_[static_cast<std::size_t>(s)]; };
+    sink_.err(fmt::format("{} targets: {} up, {} down, {} unreachable, {} unknown in {:.2f} s\n",
+                          end.targets, of(status::up), of(status::down), of(status::unreachable),
+                          of(status::unknown), std::chrono::duration<double>(end.elapsed).count()));
+}
+
+} // namespace trawl::cli
