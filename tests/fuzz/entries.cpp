@@ -1,0 +1,301 @@
+#include "entries.hpp"
+
+#include "backup/hash.hpp"
+#include "backup/manifest.hpp"
+#include "icmp/packet.hpp"
+#include "mail/address.hpp"
+#include "mail/encoding.hpp"
+#include "mail/smtp_dialogue.hpp"
+#include "ssh/known_hosts.hpp"
+
+#include <trawl/error.hpp>
+#include <trawl/mime.hpp>
+#include <trawl/targets.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <vector>
+
+namespace trawl::fuzz {
+namespace {
+
+using namespace std::string_view_literals;
+
+void require(bool holds, char const* what) {
+    if (!holds) throw broken(what);
+}
+
+/// `text` up to `separator`, which is taken off with it.
+std::string_view cut(std::string_view& text, char separator) {
+    auto const end = std::min(text.find(separator), text.size());
+    auto const piece = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    return piece;
+}
+
+// ---- ICMP ----
+
+using icmp::detail::family;
+
+void look_at_message(family f, icmp::detail::bytes message) {
+    using icmp::detail::kind;
+    auto const found = icmp::detail::parse(f, message);
+    require(found.kind == kind::malformed || message.size() >= icmp::detail::echo_header,
+            "a message shorter than its header was taken for one");
+    require(!found.proof || message.size() >= icmp::detail::echo_size,
+            "a proof was read from bytes that are not there");
+    require(!found.destination || found.destination->family == f,
+            "an error quotes a destination of the other family");
+    require(found.kind != kind::reply || message[0] == (f == family::v4 ? 0 : 129),
+            "something else was taken for an echo reply");
+}
+
+/// First as it is, then with a checksum that agrees: few mutations would get past it otherwise.
+void look_at_both(family f, std::vector<std::uint8_t> message) {
+    look_at_message(f, message);
+    if (message.size() < icmp::detail::echo_header) return;
+    message[2] = message[3] = 0;
+    auto const sum = icmp::detail::checksum(message);
+    message[2] = static_cast<std::uint8_t>(sum >> 8);
+    message[3] = static_cast<std::uint8_t>(sum & 0xff);
+    look_at_message(f, message);
+}
+
+/// The input is a packet with its IPv4 header, an ICMP message, or what an error queue quotes.
+void run_icmp(std::string_view input) {
+    std::vector<std::uint8_t> const all(input.begin(), input.end());
+    look_at_both(family::v4, all);
+    look_at_both(family::v6, all);
+    if (auto const packet = icmp::detail::parse_ipv4(all)) {
+        require(packet->payload.size() + 20 <= all.size(), "a payload beyond its packet");
+        look_at_both(family::v4, {packet->payload.begin(), packet->payload.end()});
+    }
+    for (auto const type : std::array<std::uint8_t, 6>{1, 2, 3, 4, 11, 12})
+        for (auto const f : {family::v4, family::v6}) {
+            auto const found = icmp::detail::parse_quoted(f, type, 0, all);
+            require(!found.proof || all.size() >= icmp::detail::echo_size,
+                    "a proof was read from bytes that are not there");
+        }
+}
+
+// ---- targets ----
+
+/// What was accepted has a size, can be walked, and each target reads back as itself.
+void look_at_list(targets::list const& list) {
+    auto const size = list.size();
+    require(list.empty() == (size == 0), "an empty list with targets in it");
+    if (size == 0) return;
+    targets::cursor walk(list);
+    for (std::uint64_t i = 0; i < std::min<std::uint64_t>(size, 8); ++i) {
+        auto const next = walk.next();
+        require(next && *next == list.at(i), "the cursor and at() differ");
+        auto const again = targets::parse(next->to_string());
+        require(again.size() == 1 && again.at(0) == *next, "a target does not read back as itself");
+    }
+    if (size < ~std::uint64_t{0}) (void)list.at(size - 1).to_string();
+}
+
+/// Up to '!' added, what follows excluded.
+void run_targets(std::string_view input) {
+    auto const added = cut(input, '!');
+    targets::list list;
+    try {
+        list.add(added);
+    } catch (error const& e) {
+        require(e.code() == errc::bad_target, "not refused as a bad target");
+        require(list.empty(), "a refused text changed the list");
+        return;
+    }
+    look_at_list(list);
+    auto const before = list.size();
+    try {
+        list.exclude(input);
+    } catch (error const& e) {
+        require(e.code() == errc::bad_target, "not refused as a bad target");
+        require(list.size() == before, "a refused text changed the list");
+        return;
+    }
+    require(list.size() <= before, "an exclusion added targets");
+    look_at_list(list);
+}
+
+// ---- SMTP ----
+
+struct parsed {
+    std::vector<std::string> replies;
+    std::string fault;
+    friend bool operator==(parsed const&, parsed const&) = default;
+};
+
+parsed replies_of(std::string_view stream, std::size_t step) {
+    smtp::detail::reply_parser parser;
+    parsed made;
+    while (!stream.empty()) {
+        parser.feed(stream.substr(0, step));
+        stream.remove_prefix(std::min(step, stream.size()));
+        while (auto reply = parser.next()) {
+            require(reply->code >= 200 && reply->code <= 599, "a code that no reply may have");
+            require(!reply->lines.empty(), "a reply without a line");
+            (void)smtp::detail::capabilities::of(*reply);
+            made.replies.push_back(reply->words());
+        }
+    }
+    made.fault = parser.fault();
+    return made;
+}
+
+/// A server that says `stream`, to a client that wants to send one mail.
+void converse(std::string_view stream, smtp::tls tls, bool log_in) {
+    using smtp::detail::phase;
+    smtp::detail::dialogue::settings how;
+    how.helo = "client.example";
+    how.tls = tls;
+    if (log_in) how.user = "user", how.password = "secret", how.loopback = true;
+    smtp::detail::dialogue talk(how);
+    auto const drain = [&] {
+        std::size_t said = 0;
+        for (auto chunk = talk.take(512); !chunk.empty(); chunk = talk.take(512))
+            require((said += chunk.size()) < 65536, "the client does not stop talking");
+    };
+    mime::envelope const letter{"a@b.example", {"c@d.example", "e@f.example"}};
+    bool begun = false;
+    while (!stream.empty() && talk.at() != phase::closed) {
+        drain();
+        if (talk.at() == phase::handshake) talk.secured(true);
+        if (talk.at() == phase::ready) {
+            if (begun)
+                talk.quit();
+            else
+                talk.begin(letter, "Subject: x\r\n\r\n.\r\n", false);
+            begun = true;
+            drain();
+        }
+        auto const line = stream.substr(0, std::min(stream.find('\n'), stream.size() - 1) + 1);
+        talk.receive(line);
+        stream.remove_prefix(line.size());
+    }
+    drain();
+    if (talk.at() != phase::closed) talk.lost(std::make_error_code(std::errc::broken_pipe));
+    auto const answers = talk.take_answers();
+    require(!answers || answers->size() == letter.recipients.size(),
+            "not every recipient has an answer");
+}
+
+void run_smtp(std::string_view input) {
+    auto const whole = replies_of(input, input.size());
+    require(whole == replies_of(input, 1), "replies depend on how the stream is cut");
+    require(whole == replies_of(input, 7), "replies depend on how the stream is cut");
+    converse(input, smtp::tls::none, false);
+    converse(input, smtp::tls::opportunistic, true);
+}
+
+// ---- mail ----
+
+/// No part of a value may begin a line of its own: that would be a header of the attacker's.
+void look_at_message(std::string_view message, bool seven_bit) {
+    auto head = message.substr(0, message.find("\r\n\r\n"));
+    while (!head.empty()) {
+        auto line = cut(head, '\n');
+        if (line.ends_with('\r')) line.remove_suffix(1);
+        require(line.find('\r') == std::string_view::npos, "a bare CR in a header");
+        bool const ours =
+            line.starts_with(' ') || line.starts_with('\t') ||
+            std::ranges::any_of(std::array{"From:"sv, "To:"sv, "Subject:"sv, "Date:"sv,
+                                           "Message-ID:"sv, "MIME-Version:"sv, "X-Fuzz:"sv,
+                                           "Content-Type:"sv, "Content-Transfer-Encoding:"sv},
+                                [&](auto name) { return line.starts_with(name); });
+        require(ours, "a value became a header");
+    }
+    for (std::size_t i = 0, begin = 0; i < message.size(); ++i) {
+        require(!seven_bit || static_cast<unsigned char>(message[i]) < 128, "an 8-bit byte");
+        if (message[i] != '\n') continue;
+        require(i > 0 && message[i - 1] == '\r', "a bare LF");
+        require(i - begin <= 999, "a line of more than 998 bytes");
+        begin = i + 1;
+    }
+}
+
+/// Fields with NUL between them: mailboxes, subject, header, attachment name, text.
+void run_mime(std::string_view input) {
+    auto const mailboxes = cut(input, '\0'), subject = cut(input, '\0'), header = cut(input, '\0'),
+               name = cut(input, '\0');
+    mime::message letter;
+    letter.from("a@b.example").text(std::string(input));
+    auto const tried = [](auto&& set) {
+        try {
+            set();
+        } catch (error const&) {
+        }
+    };
+    tried([&] { letter.to(mailboxes); });
+    tried([&] { letter.subject(subject); });
+    tried([&] { letter.header("X-Fuzz", header); });
+    tried([&] { letter.attach(std::string(input), std::string(name)); });
+    tried([&] {
+        for (auto const& m : mime::parse_mailboxes(mailboxes))
+            require(mime::detail::address_fault(m.address).empty(),
+                    "parse_mailboxes gave an address that is none");
+    });
+    look_at_message(letter.serialize(mime::transport::seven_bit), true);
+    look_at_message(letter.serialize(mime::transport::eight_bit), false);
+}
+
+// ---- known_hosts ----
+
+void run_known_hosts(std::string_view input) {
+    using namespace ssh::detail;
+    while (!input.empty()) {
+        known_entry found;
+        if (parse_line(cut(input, '\n'), found) != line_kind::entry) continue;
+        for (auto const name : {"server.example"sv, "[10.0.0.7]:2222"sv, ""sv})
+            (void)found.applies_to(name);
+        require(found.hashed.has_value() == found.patterns.empty(), "neither a hash nor a name");
+        (void)found.plain();
+        known_entry again;
+        require(parse_line(format_line("h", found.key), again) == line_kind::entry &&
+                    again.key.type == found.key.type && again.key.blob == found.key.blob,
+                "a key does not survive being written");
+    }
+}
+
+// ---- backup manifests ----
+
+void look_at_manifest(std::string_view text) {
+    std::string complaint;
+    auto const state = backup::detail::parse_manifest(text, complaint);
+    require(state.has_value() == complaint.empty(), "refused without a reason");
+    if (!state) return;
+    auto const written = backup::detail::serialize(*state);
+    auto const again = backup::detail::parse_manifest(written, complaint);
+    require(again && backup::detail::serialize(*again) == written,
+            "a manifest does not survive being written");
+}
+
+/// First as it is, then with an end line that agrees: no mutation would get past it otherwise.
+void run_manifest(std::string_view input) {
+    look_at_manifest(input);
+    std::string complaint;
+    auto rest = input;
+    (void)backup::detail::parse_header(cut(rest, '\n'), complaint);
+    auto const end = input.find("{\"end\"");
+    std::string text(input.substr(0, end));
+    if (!text.ends_with('\n')) text += '\n';
+    auto const sum = backup::detail::hasher(backup::hash::sha256).of(text);
+    text += fmt::format("{{\"end\":true,\"lines\":{},\"sha256\":\"{}\"}}\n",
+                        std::ranges::count(text, '\n'), backup::detail::hex(sum));
+    look_at_manifest(text);
+}
+
+constexpr entry all[] = {
+    {"icmp", run_icmp}, {"targets", run_targets},         {"smtp", run_smtp},
+    {"mime", run_mime}, {"known_hosts", run_known_hosts}, {"manifest", run_manifest},
+};
+
+} // namespace
+
+std::span<entry const> entries() { return all; }
+
+} // namespace trawl::fuzz
