@@ -71,15 +71,20 @@ TEST_CASE("jobs of one strand run in order and never at the same time", "[offloa
 }
 
 TEST_CASE("cancelling stops a job through its token and waits for its end", "[offload]") {
-    std::atomic<bool> saw_stop{false};
+    std::atomic<bool> began{false}, saw_stop{false};
     test::run([&]() -> awaitable<> {
         offload_pool pool(offload_pool::options{1, "test", nullptr});
         auto work = [&](std::stop_token stop) {
+            began = true;
             while (!stop.stop_requested()) std::this_thread::sleep_for(100us);
             saw_stop = true;
         };
-        auto const result1 = co_await within(5ms, pool.run(work));
-        CHECK_FALSE(result1);
+        auto body = [&](task_group& group) -> awaitable<> {
+            group.spawn(pool.run(work));
+            while (!began) co_await sleep_for(1ms);
+            group.cancel();
+        };
+        co_await with_group(body);
         CHECK(saw_stop);
     });
 }
