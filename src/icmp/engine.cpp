@@ -31,16 +31,6 @@ flight flight_to(host const& target) noexcept {
 
 } // namespace
 
-send_pace::send_pace(double per_second) noexcept {
-    if (per_second > 0)
-        interval_ = duration(std::max<duration::rep>(1, std::llround(1e9 / per_second)));
-}
-
-void send_pace::took(time_point now) noexcept {
-    if (interval_ == duration::zero()) return;
-    next_ = std::max(next_, now - duration(std::chrono::milliseconds(1))) + interval_;
-}
-
 engine::engine(limits bounds, sip_key key, std::uint16_t id, time_point epoch, echo_form form)
     : limits_(bounds), key_(key), id_(id), epoch_(epoch), form_(form) {}
 
@@ -538,6 +528,7 @@ void engine::note_drops(std::uint64_t total, time_point now) noexcept {
     stats_.drops += total - drops_seen_;
     drops_seen_ = total;
     dropped_ = now;
+    for (auto& l : lanes_) l->pace_.slow_down(now);
 }
 
 time_point engine::next_wake() {

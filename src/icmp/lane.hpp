@@ -1,6 +1,7 @@
 #pragma once
 
 #include "icmp/flights.hpp"
+#include "icmp/pace.hpp"
 #include "icmp/packet.hpp"
 #include "icmp/ring.hpp"
 
@@ -68,19 +69,6 @@ public:
 
 protected:
     ~source() = default;
-};
-
-/// Evenly spaced sends: at most 1 ms of unused time is caught up (or one send, at low rates).
-class send_pace {
-public:
-    explicit send_pace(double per_second) noexcept;
-    bool allows(time_point now) const noexcept { return now >= next_; }
-    void took(time_point now) noexcept;
-    time_point next() const noexcept { return next_; }
-
-private:
-    duration interval_{};
-    time_point next_{};
 };
 
 /// One user's share of an engine: a sweep, or the probes of one timeout.
