@@ -26,7 +26,8 @@ void send_pace::took(time_point now) noexcept {
     if (interval_ == duration::zero()) return;
     if (interval_ > wanted_) recover(now);
     // 0.8 ms of 5/4 of the rate are 1 ms of it.
-    due_ = std::max(due_, now - period) + interval_;
+    bool const idle = now - due_ > period; // there was nothing to send, which is not made up for
+    due_ = (idle ? now : due_) + interval_;
     spaced_ = std::max(spaced_, now - duration(std::chrono::microseconds(800))) + interval_ * 4 / 5;
 }
 

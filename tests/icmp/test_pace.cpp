@@ -43,7 +43,7 @@ TEST_CASE("the rate holds though the loop wakes up late", "[icmp]") {
     std::mt19937 chance(7);
     send_pace pace(rate);
     // Mostly 60 us, now and then 20 ms.
-    auto const late = [&] { return chance() % 500 == 0 ? duration(20ms) : duration(60us); };
+    auto const late = [&] { return chance() % 5000 == 0 ? duration(20ms) : duration(60us); };
     auto const all = sends(pace, start, 20s, late);
     CHECK(static_cast<double>(all.size()) == Approx(20 * rate).epsilon(0.01).margin(1));
     auto const burst = std::max(1.0, rate / 1000) + 1;

@@ -26,8 +26,9 @@ smtp::receipt send_to_sink(std::vector<std::string> flags, mime::message message
         CHECK_FALSE(client.connected());
     };
     test::run(main);
+    if (!stored) return receipt; // smtp-sink removes what was not accepted, at any moment
     auto const found = server.messages();
-    if (stored) *stored = found.empty() ? "" : found.front();
+    *stored = found.empty() ? "" : found.front();
     return receipt;
 }
 
