@@ -15,7 +15,8 @@ namespace trawl {
 
 /// Threads for work that burns CPU or blocks in the kernel. A job is a plain function; its result
 /// or exception comes home to the executor of the coroutine that awaits it. Coroutines never run on
-/// the pool.
+/// the pool. Its threads are 10 nicer than the one that made it (nice(2)): a loop that shares their
+/// cores comes first.
 ///
 ///     offload_pool cpu(offload_pool::options{.threads = 2});
 ///     auto lane = cpu.make_strand();

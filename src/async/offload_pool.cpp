@@ -13,7 +13,10 @@
 #include <atomic>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <thread>
+#include <unistd.h>
+#include <utility>
 
 namespace trawl {
 
@@ -72,6 +75,15 @@ private:
     sigset_t before_;
 };
 
+/// The threads of a pool burn whatever CPU there is, while a loop asks for a little at once: where
+/// they share a core the loop comes first.
+void stand_back() {
+    thread_local bool done = false;
+    if (std::exchange(done, true)) return;
+    auto const self = static_cast<id_t>(::gettid());
+    ::setpriority(PRIO_PROCESS, self, ::getpriority(PRIO_PROCESS, self) + 10);
+}
+
 } // namespace
 
 offload_pool::offload_pool() : offload_pool(options()) {}
@@ -100,6 +112,7 @@ awaitable<> offload_pool::submit(strand const* lane, detail::job& job) {
             slot.assign([&stop](asio::cancellation_type) { stop.request_stop(); });
         auto work = [&pool, &job, token = stop.get_token(),
                      handler = std::move(handler)]() mutable {
+            stand_back();
             bool const wanted = !token.stop_requested();
             pool.begin();
             auto const began = clock::now();
