@@ -14,7 +14,7 @@
 
 namespace trawl::icmp::detail {
 
-/// A channel that passes by the kernel's IP layer on both ways: 0.65 times the CPU of a raw socket.
+/// A channel that passes by the kernel's IP layer on both ways: 0.78 to 0.89 times the CPU of a raw socket, measured over veth.
 /// It also passes by its packet filter (nftables), queueing discipline and neighbour table. Opt-in.
 ///
 /// Targets that are not reached by an Ethernet interface (loopback, tunnels), and those whose way
