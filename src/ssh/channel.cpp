@@ -86,7 +86,9 @@ awaitable<> channel::request_exec(std::string command, step when) {
         return handle_ ? ssh_channel_request_exec(handle_, command.c_str()) : SSH_ERROR;
     };
     int const result = co_await link_->drive(call, SSH_AGAIN, when);
-    if (result == SSH_OK) co_return;
+    // libssh fails a request that was granted when the connection has ended by the time it is asked
+    // again; the answer to the command may have come with the end.
+    if (result == SSH_OK || answered()) co_return;
     running_ = false;
     if (!link_->alive()) link_->throw_lost(when.at);
     throw failure(errc::exec_failed, when.at, link_->peer(), link_->words());
@@ -115,7 +117,7 @@ awaitable<> channel::feed(std::string input, step when) {
 awaitable<> channel::finish(step when) {
     while (!ended()) {
         if (!handle_ || !link_->alive()) {
-            if (exit_status || !exit_signal.empty()) break; // nothing more to learn
+            if (answered()) break; // nothing more to learn
             link_->throw_lost(when.at);
         }
         co_await link_->progress(when);

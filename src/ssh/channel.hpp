@@ -46,9 +46,9 @@ public:
     std::string exit_signal{};
 
 private:
-    bool ended() const noexcept {
-        return closed_ || (eof_ && (exit_status || !exit_signal.empty()));
-    }
+    /// The command's status or signal has arrived.
+    bool answered() const noexcept { return exit_status || !exit_signal.empty(); }
+    bool ended() const noexcept { return closed_ || (eof_ && answered()); }
 
     std::shared_ptr<transport> link_;
     ssh_channel handle_ = nullptr;

@@ -6,6 +6,8 @@
 #include <libssh/server.h>
 
 #include <atomic>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 #include <thread>
 
 namespace trawl::test {
@@ -22,6 +24,7 @@ public:
         bool refuse_exec = false;
         bool status = true, eof = true, close = true; ///< what follows the output
         bool hang_up = false;                         ///< and then the connection ends
+        bool at_once = false; ///< all that from the command's start on arrives in one segment
     };
 
     explicit scripted_server(script what) : script_(std::move(what)) {
@@ -96,6 +99,8 @@ private:
             bool hung_up = false;
             if (type == SSH_REQUEST_CHANNEL && kind == SSH_CHANNEL_REQUEST_EXEC &&
                 !script_.refuse_exec) {
+                int const hold = script_.at_once;
+                ::setsockopt(ssh_get_fd(session), IPPROTO_TCP, TCP_CORK, &hold, sizeof hold);
                 ssh_message_channel_request_reply_success(message);
                 answered = true;
                 run_command(session, channel);

@@ -107,7 +107,9 @@ TEST_CASE("a close without end of output is an end too", "[ssh][ending]") {
 }
 
 TEST_CASE("a connection lost after the status still has its answer", "[ssh][ending]") {
-    auto const done = command_against({.eof = false, .close = false, .hang_up = true});
+    bool const at_once = GENERATE(false, true);
+    auto const done =
+        command_against({.eof = false, .close = false, .hang_up = true, .at_once = at_once});
     CHECK(done.out == "output\n");
     CHECK(done.exit_status == 4);
 }
