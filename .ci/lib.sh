@@ -121,8 +121,8 @@ run_suites() {
         say "the build failed"
         return 122
     }
-    # A job array on a real Slurm is for --long, or when it is named.
-    if (($# == 0)) && [[ ! ${TRAWL_LONG-} ]]; then set -- $(every_suite_but slurm); fi
+    # A job array on a real Slurm is for --long, each header alone for .ci/run, or for when they are named.
+    if (($# == 0)); then set -- $(every_suite_but headers $([[ ${TRAWL_LONG-} ]] || echo slurm)); fi
     for suite; do arguments+=(--suite "$suite"); done
     [[ ${TRAWL_LONG-} ]] && arguments+=(--timeout-multiplier 20)
     [[ ${wrapper-} ]] && arguments+=(--wrapper "$wrapper")
