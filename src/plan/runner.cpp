@@ -211,6 +211,7 @@ struct runner::state {
             while (auto host = co_await alive.pop()) {
                 auto place = co_await sessions.acquire();
                 group.spawn(inspect(std::move(*host), std::move(place)));
+                co_await yield(); // a start opens a socket: a hundred in one turn hold the loop
             }
         };
         co_await with_group(each);
