@@ -223,6 +223,7 @@ awaitable<> ping_watch::ask_all() {
     for (auto const& host : hosts_) addresses.add(host.address.to_string());
     auto asking = plan_.asking;
     asking.every_echo = true;
+    asking.order = {}; // hosts_ are this run's part already, in its order
     icmp::sweep sweep(pinger_, std::move(addresses), asking);
     for (;;) {
         auto const happened = co_await sweep.next_events();

@@ -288,3 +288,11 @@ TEST_CASE("Ctrl-C ends a sweep with a summary that adds up", "[cli][icmp]") {
     CHECK(number("up") + number("down") + number("unreachable") + number("unknown") ==
           number("targets"));
 }
+
+TEST_CASE("a part of the targets that is asked again and again is asked whole", "[cli][icmp]") {
+    need_icmp();
+    auto const run = ping({"127.0.0.0/28", "--shard", "1/2", "-c", "2", "-p", "0.01"});
+    CHECK(run.code == 0);
+    CHECK(run.lines().size() == 8);
+    CHECK(run.err.starts_with("8 targets: 8 up, "));
+}
