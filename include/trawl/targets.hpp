@@ -165,6 +165,8 @@ public:
     std::uint64_t position() const noexcept { return position_; }
     /// Targets of this part.
     std::uint64_t size() const noexcept { return size_; }
+    /// Where in the list (list::at) the target lies that is given out at `position` < size().
+    std::uint64_t index(std::uint64_t position) const noexcept;
 
 private:
     std::shared_ptr<list::state const> state_;

@@ -342,10 +342,14 @@ cursor::cursor(list const& targets, order how)
 
 std::optional<target> cursor::next() {
     if (position_ >= size_) return std::nullopt;
-    auto index = part_.at(position_++);
-    if (shuffled_) index = (*shuffled_)(index);
-    if (!state_->holds(piece_, index)) piece_ = state_->find(index);
-    return state_->at(state_->pieces[piece_], index);
+    auto const place = index(position_++);
+    if (!state_->holds(piece_, place)) piece_ = state_->find(place);
+    return state_->at(state_->pieces[piece_], place);
+}
+
+std::uint64_t cursor::index(std::uint64_t position) const noexcept {
+    auto const place = part_.at(position);
+    return shuffled_ ? (*shuffled_)(place) : place;
 }
 
 } // namespace trawl::targets

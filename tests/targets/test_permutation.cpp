@@ -122,3 +122,16 @@ TEST_CASE("a walk goes on from a remembered position", "[targets]") {
     how.from = 1'000'000;
     CHECK_FALSE(targets::cursor(list, how).next());
 }
+
+TEST_CASE("a walk tells where in the list its targets lie", "[targets]") {
+    auto const list = targets::parse("10.0.0.0/24 n[1-50]");
+    for (auto const& how :
+         {targets::order{}, targets::order{.seed = 5, .part = {1, 2}, .from = 7}}) {
+        targets::cursor walk(list, how);
+        targets::cursor const other(list, {.seed = how.seed, .part = how.part});
+        while (auto target = walk.next()) {
+            auto const index = other.index(walk.position() - 1);
+            REQUIRE(list.at(index).to_string() == target->to_string());
+        }
+    }
+}
