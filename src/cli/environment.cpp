@@ -51,6 +51,17 @@ offload_pool& environment::blocking() {
     return *blocking_;
 }
 
+void environment::lend_terminal(std::function<void()> give_back) {
+    clear_progress();
+    console_.hold();
+    give_back_ = std::move(give_back);
+}
+
+void environment::take_back_terminal() {
+    give_back_ = {};
+    console_.let_go();
+}
+
 int environment::run(awaitable<int> body) {
     asio::cancellation_signal stop;
     asio::signal_set signals(io_, SIGINT, SIGTERM);
@@ -67,7 +78,10 @@ int environment::run(awaitable<int> body) {
     };
     std::function<void(std::error_code, int)> on_signal = [&](std::error_code failure, int) {
         if (failure) return;
-        if (std::exchange(interrupted_, true)) ::_exit(interrupted);
+        if (std::exchange(interrupted_, true)) {
+            if (give_back_) give_back_();
+            ::_exit(interrupted);
+        }
         console_.log(severity::warning, "", "stopping; once more to leave at once");
         signals.async_wait(on_signal);
         stop.emit(asio::cancellation_type::terminal);

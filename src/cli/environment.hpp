@@ -8,9 +8,11 @@
 
 #include <asio/io_context.hpp>
 
+#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace trawl::cli {
@@ -55,6 +57,13 @@ public:
     output& out() noexcept { return out_; }
     /// To be called before something else is written to the terminal.
     void clear_progress() { console_.clear_progress(); }
+    /// To stderr as it is, for a writer's text.
+    void say(std::string_view text) { console_.write(text); }
+    /// Until take_back_terminal() something is drawn on the terminal: what goes to stderr waits,
+    /// should that be a terminal. `give_back` is called when the process ends at once; it must not
+    /// throw.
+    void lend_terminal(std::function<void()> give_back);
+    void take_back_terminal();
     /// For the library's objects: writes warnings (and more with -v) to stderr.
     observer& log() noexcept { return console_; }
     offload_pool& cpu();      ///< hashing, compression; started at first use
@@ -80,6 +89,7 @@ private:
     console console_;
     output out_{console_};
     std::unique_ptr<offload_pool> cpu_, blocking_; // after io_: they end before it
+    std::function<void()> give_back_;              // while the terminal is lent
     bool interrupted_ = false;
 };
 

@@ -75,8 +75,7 @@ void console_sink::out(std::string_view text) {
 
 void console_sink::err(std::string_view text) {
     env_.out().flush();
-    env_.clear_progress();
-    std::fwrite(text.data(), 1, text.size(), stderr);
+    env_.say(text);
 }
 
 int run_fping(std::vector<std::string> const& words) {

@@ -113,7 +113,7 @@ int fping_format::exit_code() const noexcept {
     return fping_exit_code(options_, hosts_, alive_, names_not_found_);
 }
 
-void fping_format::unresolved(std::string_view name, std::string_view why) {
+void fping_format::unresolved(std::string_view name, std::string_view why, std::uint64_t) {
     ++names_not_found_;
     if (!options_.quiet) sink_.err(fmt::format("{}: {}\n", name, why));
 }

@@ -30,7 +30,7 @@ public:
                  wall_clock now = std::chrono::system_clock::now);
 
     bool satisfied() const override;
-    void unresolved(std::string_view name, std::string_view why) override;
+    void unresolved(std::string_view name, std::string_view why, std::uint64_t place) override;
     void begin(pinged_hosts) override;
     void echo(pinged_host const&, icmp::echo const&) override;
     void interval(pinged_hosts) override;

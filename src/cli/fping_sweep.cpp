@@ -1,5 +1,7 @@
 #include "cli/fping_sweep.hpp"
 
+#include "cli/environment.hpp"
+
 #include <algorithm>
 #include <string_view>
 
@@ -19,7 +21,13 @@ std::optional<std::vector<std::string>> fping_command(std::vector<std::string> c
     std::string_view name = argv[0];
     name.remove_prefix(std::min(name.size(), name.rfind('/') + 1));
     if (name.starts_with("fping")) return argv;
-    if (argv.size() < 3 || argv[1] != "ping" || argv[2] != "--fping") return {};
+    if (argv.size() < 3 || argv[1] != "ping") return {};
+    auto const given = [&](char const* word) {
+        return std::ranges::find(argv, word) != argv.end();
+    };
+    if (given("--fping") && given("--live"))
+        throw usage_error("ping: --live and --fping exclude each other");
+    if (argv[2] != "--fping") return {};
     std::vector<std::string> words(argv.begin() + 2, argv.end());
     words[0] = "fping";
     return words;

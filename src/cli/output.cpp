@@ -13,6 +13,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
+constexpr std::size_t most_held = 1000; // texts while something else has the terminal
+
 } // namespace
 
 std::string escaped(std::string_view bytes) {
@@ -83,13 +85,28 @@ void console::log(severity level, std::string_view where, std::string_view text)
     static constexpr int least_verbosity[] = {3, 2, 1, 0, 0}; // trace, debug, info, warning, error
     if (quiet_ && level < severity::error) return;
     if (verbosity_ < least_verbosity[static_cast<int>(level)]) return;
-    clear_progress();
     auto const line = fmt::format("trawl: {}{}{}\n", where, where.empty() ? "" : ": ", text);
-    std::fputs(terminal_ ? escaped(line).c_str() : line.c_str(), stderr);
+    write(terminal_ ? escaped(line) : line);
+}
+
+void console::write(std::string_view text) {
+    if (holding_) {
+        if (++held_texts_ <= most_held) held_ += text;
+        return;
+    }
+    clear_progress();
+    std::fwrite(text.data(), 1, text.size(), stderr);
+}
+
+void console::let_go() {
+    if (!std::exchange(holding_, false)) return;
+    auto const texts = std::exchange(held_texts_, 0);
+    if (!held_.empty()) write(std::exchange(held_, {}));
+    if (texts > most_held) write(fmt::format("trawl: and {} more\n", texts - most_held));
 }
 
 void console::progress(std::string_view what, std::uint64_t done, std::uint64_t total) {
-    if (!terminal_ || quiet_) return;
+    if (!terminal_ || quiet_ || holding_) return;
     auto const now = std::chrono::steady_clock::now();
     if (now < next_draw_ && done != total) return;
     next_draw_ = now + 100ms; // ten draws a second are enough

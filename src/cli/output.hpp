@@ -5,6 +5,7 @@
 #include <trawl/observer.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -71,10 +72,18 @@ public:
     void log(severity, std::string_view where, std::string_view text) override;
     void progress(std::string_view what, std::uint64_t done, std::uint64_t total) override;
     void clear_progress();
+    /// Text that is not the log's, as it is.
+    void write(std::string_view text);
+    /// Until let_go(), what would be written to a terminal is kept: the first 1,000 texts of it, and
+    /// how many more there were. No progress meanwhile.
+    void hold() noexcept { holding_ = terminal_; }
+    void let_go();
 
 private:
     int verbosity_;
-    bool quiet_, terminal_, drawn_ = false;
+    bool quiet_, terminal_, drawn_ = false, holding_ = false;
+    std::string held_;
+    std::size_t held_texts_ = 0;
     std::chrono::steady_clock::time_point next_draw_{};
 };
 

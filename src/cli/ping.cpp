@@ -2,8 +2,10 @@
 
 #include "cli/fping.hpp"
 #include "cli/ledger.hpp"
+#include "cli/live_terminal.hpp"
 #include "cli/ping_csv.hpp"
 #include "cli/ping_json.hpp"
+#include "cli/ping_live.hpp"
 #include "cli/ping_prometheus.hpp"
 #include "cli/ping_text.hpp"
 #include "cli/privileges.hpp"
@@ -29,7 +31,7 @@ struct ping_options {
     double timeout = 1, backoff = 1, period = 1, report = 0;
     std::string rate = "0", source, shard, output, resume;
     std::optional<std::uint64_t> seed;
-    bool loop = false, each_echo = false, shuffle = false;
+    bool live = false, loop = false, each_echo = false, shuffle = false;
     bool only_up = false, only_not = false, times = false, csv = false, prometheus = false;
     bool only_v4 = false, only_v6 = false, all_addresses = false;
     bool show_address = false, show_name = false, rings = false;
@@ -86,6 +88,30 @@ std::unique_ptr<ping_writer> writer_of(environment& env, ping_options const& o, 
     return std::make_unique<ping_text>(how, sink);
 }
 
+/// stderr only.
+class silent_sink final : public text_sink {
+public:
+    explicit silent_sink(text_sink& to) : to_(to) {}
+    void out(std::string_view) override {}
+    void err(std::string_view text) override { to_.err(text); }
+
+private:
+    text_sink& to_;
+};
+
+/// The terminal that --live draws on; none without it, or where there is no terminal. To be called
+/// when it is settled where results go.
+std::unique_ptr<live_terminal> screen_of(environment& env, ping_options const& o) {
+    auto const terminal = o.live ? live_terminal::find() : std::nullopt;
+    if (!terminal) return nullptr;
+    auto const* other = env.words().json ? "--json" : o.csv ? "--csv" : "--prometheus";
+    if (env.out().terminal() && (env.words().json || o.csv || o.prometheus))
+        throw usage_error(fmt::format("ping: --live and {} cannot share the terminal: send stdout "
+                                      "elsewhere, or use --output",
+                                      other));
+    return std::make_unique<live_terminal>(env, *terminal);
+}
+
 std::uint64_t new_seed() {
     std::random_device source;
     return std::uint64_t{source()} << 21 ^ source(); // below 2^53: every reader of JSON keeps it
@@ -127,8 +153,10 @@ public:
     ping_verb(environment& env, ping_options const& o)
         : env_(env), plan_(plan_of(env, o)), list_(list_of(o)),
           files_(env, list_, order_of(o, list_), o.output, o.resume), sink_(env),
-          writer_(writer_of(env, o, sink_)), pinger_(env.io().get_executor(), sending(o)) {
+          screen_(screen_of(env, o)), writer_(writer_for(o)),
+          pinger_(env.io().get_executor(), sending(o)) {
         plan_.asking.order = files_.order();
+        if (screen_) draw();
         watched_ = plan_.asking.count != 1 || writer_->wants_echoes();
         if (watched_ && !o.resume.empty())
             throw usage_error("ping: --resume is for sweeps that ask each host once and tell once");
@@ -161,6 +189,25 @@ private:
         return how;
     }
 
+    /// With --live and nothing else on the terminal the lines of the hosts are left out.
+    std::unique_ptr<ping_writer> writer_for(ping_options const& o) {
+        if (!screen_) return writer_of(env_, o, sink_);
+        text_sink& sink = env_.out().terminal() ? static_cast<text_sink&>(silent_) : sink_;
+        live_model::options shown;
+        shown.places = list_.size();
+        shown.targets = files_.size();
+        shown.earlier = files_.resumed_by_status();
+        return std::make_unique<ping_live>(writer_of(env_, o, sink), shown, *screen_);
+    }
+
+    void draw() {
+        using namespace std::chrono_literals;
+        plan_.redraw = 100ms;
+        plan_.place = [walk = targets::cursor(list_, files_.order())](std::uint64_t position) {
+            return walk.index(position);
+        };
+    }
+
     int finish(pinged_hosts hosts, ping_count const& count) {
         auto up = files_.resumed_by_status()[0] + count.of(icmp::status::up);
         if (watched_) // of a run that was stopped, too
@@ -169,6 +216,7 @@ private:
         auto const reported = files_.resumed() + count.reported;
         ping_end end;
         end.elapsed = clock::now() - began_;
+        end.sent = pinger_.stats().sent;
         end.late = pinger_.stats().late;
         end.targets = std::max(files_.size(), reported);
         end.earlier = files_.resumed_by_status();
@@ -189,6 +237,8 @@ private:
     targets::list list_;
     ledger files_;
     console_sink sink_;
+    silent_sink silent_{sink_};
+    std::unique_ptr<live_terminal> screen_; // before its writer
     std::unique_ptr<ping_writer> writer_;
     icmp::pinger pinger_;
     bool watched_ = false;
@@ -261,8 +311,13 @@ void add_how(CLI::App& verb, ping_options& o) {
 void add_output(CLI::App& verb, ping_options& o) {
     verb.add_flag("-e,--each", o.each_echo, "A line (with --json, a record) for each echo");
     verb.add_flag("-D,--timestamp", o.times, "The time before the line of each echo");
-    verb.add_option("-Q,--report", o.report, "Statistics every so many seconds, with -c or -l")
-        ->check(CLI::Range(0.1, 86400.0));
+    auto* report =
+        verb.add_option("-Q,--report", o.report, "Statistics every so many seconds, with -c or -l")
+            ->check(CLI::Range(0.1, 86400.0));
+    verb.add_flag("--live", o.live,
+                  "Draw the hosts, their round trips and the worst of them on the terminal, and no "
+                  "line for each; without a terminal as if it were not given")
+        ->excludes(report);
     auto* up = verb.add_flag("-a,--alive", o.only_up, "The hosts that are up, and nothing else");
     verb.add_flag("-u,--unreachable", o.only_not, "The hosts that are not up, and nothing else")
         ->excludes(up);

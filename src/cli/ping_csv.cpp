@@ -35,7 +35,7 @@ void ping_csv::row(std::string_view text) {
     if (!text.empty()) sink_.out(text);
 }
 
-void ping_csv::unresolved(std::string_view name, std::string_view why) {
+void ping_csv::unresolved(std::string_view name, std::string_view why, std::uint64_t) {
     row(fmt::format("{},,{},0,0,,,,,,,,,,,{}\n", csv_field(name),
                     icmp::to_string(icmp::status::unknown), csv_field(why)));
 }

@@ -16,7 +16,7 @@ public:
     explicit ping_csv(text_sink& sink) : sink_(sink) {}
 
     bool wants_echoes() const override { return false; }
-    void unresolved(std::string_view name, std::string_view why) override;
+    void unresolved(std::string_view name, std::string_view why, std::uint64_t place) override;
     void host(pinged_host const&, icmp::result const&) override;
     void finish(pinged_hosts, ping_end const&) override;
 

@@ -35,7 +35,7 @@ ping_json::ping_json(bool each_echo, text_sink& sink, wall_clock now)
 
 void ping_json::write(json::record const& made) { sink_.out(made.line() + '\n'); }
 
-void ping_json::unresolved(std::string_view name, std::string_view why) {
+void ping_json::unresolved(std::string_view name, std::string_view why, std::uint64_t) {
     ++told_[static_cast<std::size_t>(status::unknown)];
     sink_.err(fmt::format("trawl: ping: {}\n", why));
     json::record made("host", "ping");

@@ -14,7 +14,7 @@ public:
     ping_json(bool each_echo, text_sink& sink, wall_clock now = std::chrono::system_clock::now);
 
     bool wants_echoes() const override { return each_echo_; }
-    void unresolved(std::string_view name, std::string_view why) override;
+    void unresolved(std::string_view name, std::string_view why, std::uint64_t place) override;
     void echo(pinged_host const&, icmp::echo const&) override;
     void host(pinged_host const&, icmp::result const&) override;
     void interval(pinged_hosts) override;

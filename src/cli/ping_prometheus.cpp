@@ -40,7 +40,7 @@ void family(std::string& text, std::string_view name, std::string_view type,
 ping_prometheus::ping_prometheus(std::string source, text_sink& sink)
     : source_(std::move(source)), sink_(sink) {}
 
-void ping_prometheus::unresolved(std::string_view name, std::string_view) {
+void ping_prometheus::unresolved(std::string_view name, std::string_view, std::uint64_t) {
     if (std::ranges::find(unresolved_, name) == unresolved_.end()) unresolved_.emplace_back(name);
 }
 

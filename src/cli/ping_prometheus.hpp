@@ -19,7 +19,7 @@ public:
     /// `source`: the label, an address or empty. `sink` is not owned.
     ping_prometheus(std::string source, text_sink& sink);
 
-    void unresolved(std::string_view name, std::string_view why) override;
+    void unresolved(std::string_view name, std::string_view why, std::uint64_t place) override;
     void begin(pinged_hosts) override;
     void echo(pinged_host const&, icmp::echo const&) override;
     void finish(pinged_hosts, ping_end const&) override;

@@ -40,6 +40,24 @@ awaitable<std::string> ping_names::label(std::string given, asio::ip::address ad
     co_return plan_.label(given, address, name);
 }
 
+namespace {
+
+std::uint64_t place_of(ping_plan const& plan, std::uint64_t position) {
+    return plan.place ? plan.place(position) : 0;
+}
+
+/// All outlive it.
+awaitable<> redraw_on_time(duration every, ping_writer& writer, icmp::pinger& pinger) {
+    auto const began = clock::now();
+    for (auto next = began;; next = std::max(next + every, clock::now())) {
+        co_await sleep_until(next);
+        ping_moment const moment{.elapsed = clock::now() - began, .sent = pinger.stats().sent};
+        writer.redraw(moment);
+    }
+}
+
+} // namespace
+
 // ---- a sweep ----
 
 ping_sweep::ping_sweep(environment& env, ping_plan const& plan, ping_writer& writer,
@@ -49,6 +67,15 @@ ping_sweep::ping_sweep(environment& env, ping_plan const& plan, ping_writer& wri
 
 awaitable<> ping_sweep::run() {
     writer_.begin({});
+    auto body = [this](task_group& group) -> awaitable<> {
+        if (plan_.redraw > duration{})
+            group.spawn_background(redraw_on_time(plan_.redraw, writer_, pinger_));
+        co_await ask_all();
+    };
+    co_await with_group(body);
+}
+
+awaitable<> ping_sweep::ask_all() {
     auto body = [this](task_group& group) -> awaitable<> {
         if (list_.has_names()) group.spawn(look_up_all());
         co_await sweep(list_, false);
@@ -60,7 +87,7 @@ awaitable<> ping_sweep::run() {
 awaitable<> ping_sweep::sweep(targets::list addresses, bool of_names) {
     auto asking = plan_.asking;
     if (of_names) asking.order = {};
-    if (!of_names) asking.skip = [this](std::uint64_t p) { return ledger_.is_done(p); };
+    if (!of_names) asking.skip = [this](std::uint64_t p) { return is_done(p); };
     icmp::sweep sweep(pinger_, std::move(addresses), asking);
     bool const asks_more = !plan_.tcp_ports.empty() || plan_.wants_name || plan_.label;
     auto body = [&](task_group& group) -> awaitable<> {
@@ -86,6 +113,13 @@ awaitable<> ping_sweep::sweep(targets::list addresses, bool of_names) {
         }
     };
     co_await with_group(body);
+}
+
+/// Asked when the target's turn has come: what is not done is sent an echo next.
+bool ping_sweep::is_done(std::uint64_t position) {
+    if (ledger_.is_done(position)) return true;
+    if (plan_.place) writer_.asked(plan_.place(position));
+    return false;
 }
 
 awaitable<> ping_sweep::finish(icmp::result host, bool of_names, limiter::ticket) {
@@ -125,7 +159,8 @@ void ping_sweep::report(pinged_host& shown, icmp::result const& host, bool of_na
     }
 }
 
-void ping_sweep::tell(pinged_host const& shown, icmp::result const& host, std::uint64_t position) {
+void ping_sweep::tell(pinged_host& shown, icmp::result const& host, std::uint64_t position) {
+    shown.place = place_of(plan_, position);
     count_.add(host.status);
     writer_.host(shown, host);
     ledger_.note(position, host.status);
@@ -139,7 +174,7 @@ awaitable<> ping_sweep::look_up_all() {
         for (std::size_t seen = 1; auto next = walk.next(); ++seen) {
             if (seen % 1024 == 0) co_await yield(); // a list may have millions of addresses
             auto const position = walk.position() - 1;
-            if (next->address || ledger_.is_done(position)) continue;
+            if (next->address || is_done(position)) continue;
             auto place = co_await few.acquire();
             group.spawn(look_up(next->name, position, std::move(place)));
         }
@@ -158,7 +193,7 @@ awaitable<> ping_sweep::look_up(std::string name, std::uint64_t position, limite
     } catch (error const& failure) {
         ++count_.unresolved;
         count_.add(icmp::status::unknown);
-        writer_.unresolved(name, failure.what());
+        writer_.unresolved(name, failure.what(), place_of(plan_, position));
         ledger_.note(position, icmp::status::unknown);
     }
 }
@@ -175,6 +210,8 @@ awaitable<> ping_watch::run(std::vector<std::string> given) {
     writer_.begin(hosts_);
     if (hosts_.empty()) co_return;
     auto body = [this](task_group& group) -> awaitable<> {
+        if (plan_.redraw > duration{})
+            group.spawn_background(redraw_on_time(plan_.redraw, writer_, pinger_));
         if (plan_.report > duration{}) group.spawn_background(report_on_time());
         group.spawn_background(report_on_signal());
         co_await ask_all();
@@ -188,7 +225,7 @@ awaitable<> ping_watch::look_up_all(std::vector<std::string> const& given) {
     auto body = [&](task_group& group) -> awaitable<> {
         for (std::size_t i = 0; i < given.size(); ++i) {
             auto place = co_await few.acquire();
-            group.spawn(look_up(given[i], found[i], std::move(place)));
+            group.spawn(look_up(given[i], i, found[i], std::move(place)));
         }
     };
     co_await with_group(body);
@@ -200,13 +237,14 @@ awaitable<> ping_watch::look_up_all(std::vector<std::string> const& given) {
         }
 }
 
-awaitable<> ping_watch::look_up(std::string const& given, std::vector<pinged_host>& into,
-                                limiter::ticket) {
+awaitable<> ping_watch::look_up(std::string const& given, std::uint64_t position,
+                                std::vector<pinged_host>& into, limiter::ticket) {
     try {
         auto const all = co_await names_.addresses(given);
         for (auto const& address : all) {
             pinged_host host;
             host.name = given;
+            host.place = place_of(plan_, position);
             host.address = address;
             host.label = co_await names_.label(given, address);
             into.push_back(std::move(host));
@@ -214,7 +252,7 @@ awaitable<> ping_watch::look_up(std::string const& given, std::vector<pinged_hos
     } catch (error const& failure) {
         ++count_.unresolved;
         count_.add(icmp::status::unknown);
-        writer_.unresolved(given, failure.what());
+        writer_.unresolved(given, failure.what(), place_of(plan_, position));
     }
 }
 
@@ -224,6 +262,12 @@ awaitable<> ping_watch::ask_all() {
     auto asking = plan_.asking;
     asking.every_echo = true;
     asking.order = {}; // hosts_ are this run's part already, in its order
+    if (plan_.place)   // called when the target's turn has come
+        asking.skip = [this, addresses](std::uint64_t position) {
+            for (auto const number : by_address_[*addresses.at(position).address])
+                writer_.asked(hosts_[number].place);
+            return false;
+        };
     icmp::sweep sweep(pinger_, std::move(addresses), asking);
     for (;;) {
         auto const happened = co_await sweep.next_events();
@@ -241,6 +285,7 @@ void ping_watch::tell(icmp::sweep::events const& happened) {
             host.tally.add(echo);
             host.recent.add(echo);
             writer_.echo(host, echo);
+            if (!echo.duplicate) host.before = echo.status;
         }
     for (auto const& result : happened.results)
         for (auto const number : by_address_[result.address]) {

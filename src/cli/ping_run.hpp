@@ -30,6 +30,10 @@ struct ping_plan {
     std::function<std::string(std::string const& given, asio::ip::address const&,
                               std::optional<std::string> const& name)>
         label;
+    /// Where in the picture the target lies that is asked at that position of the run; empty: no
+    /// one draws.
+    std::function<std::uint64_t(std::uint64_t position)> place;
+    duration redraw{};                    ///< between two calls of ping_writer::redraw(); 0: none
     duration report{};                    ///< between two calls of ping_writer::interval(); 0: none
     std::vector<std::uint16_t> tcp_ports; ///< asked where no echo is answered
 };
@@ -71,13 +75,15 @@ public:
     ping_count const& count() const noexcept { return count_; }
 
 private:
+    awaitable<> ask_all();
     awaitable<> sweep(targets::list addresses, bool of_names);
+    bool is_done(std::uint64_t position);
     awaitable<> look_up_all();
     awaitable<> look_up(std::string name, std::uint64_t position, limiter::ticket);
     awaitable<> finish(icmp::result, bool of_names, limiter::ticket);
     awaitable<std::string> ask_tcp(icmp::result& host);
     void report(pinged_host&, icmp::result const&, bool of_names);
-    void tell(pinged_host const&, icmp::result const&, std::uint64_t position);
+    void tell(pinged_host&, icmp::result const&, std::uint64_t position);
 
     environment& env_;
     ping_plan const& plan_;
@@ -109,7 +115,8 @@ public:
 
 private:
     awaitable<> look_up_all(std::vector<std::string> const& given);
-    awaitable<> look_up(std::string const& given, std::vector<pinged_host>& into, limiter::ticket);
+    awaitable<> look_up(std::string const& given, std::uint64_t position,
+                        std::vector<pinged_host>& into, limiter::ticket);
     awaitable<> ask_all();
     void tell(icmp::sweep::events const&);
     awaitable<> report_on_time();

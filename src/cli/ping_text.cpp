@@ -35,7 +35,7 @@ std::string statistics(icmp::tally const& t) {
 ping_text::ping_text(options o, text_sink& sink, wall_clock now)
     : options_(o), sink_(sink), now_(std::move(now)) {}
 
-void ping_text::unresolved(std::string_view name, std::string_view why) {
+void ping_text::unresolved(std::string_view name, std::string_view why, std::uint64_t) {
     ++told_[static_cast<std::size_t>(status::unknown)];
     sink_.err(fmt::format("trawl: ping: {}\n", why));
     if (options_.only_not)

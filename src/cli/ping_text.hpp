@@ -21,7 +21,7 @@ public:
     ping_text(options, text_sink& sink, wall_clock now = std::chrono::system_clock::now);
 
     bool wants_echoes() const override { return options_.each_echo; }
-    void unresolved(std::string_view name, std::string_view why) override;
+    void unresolved(std::string_view name, std::string_view why, std::uint64_t place) override;
     void echo(pinged_host const&, icmp::echo const&) override;
     void host(pinged_host const&, icmp::result const&) override;
     void interval(pinged_hosts) override;

@@ -26,7 +26,7 @@ public:
     }
     void add(std::string name, std::string const& address) {
         cli::pinged_host h;
-        h.number = hosts.size();
+        h.number = hosts.size(), h.place = h.number;
         h.name = h.label = std::move(name);
         h.address = asio::ip::make_address(address);
         hosts.push_back(std::move(h));
@@ -91,6 +91,7 @@ private:
     void told(icmp::echo const& e, std::size_t host) {
         hosts[host].tally.add(e), hosts[host].recent.add(e);
         writer_.echo(hosts[host], e);
+        if (!e.duplicate) hosts[host].before = e.status;
     }
 
     cli::ping_writer& writer_;

@@ -259,7 +259,7 @@ TEST_CASE("fping names every ICMP error and who sent it", "[cli][fping]") {
 TEST_CASE("fping says which names are not found, unless it is quiet", "[cli][fping]") {
     play p("-s 10.0.0.1"), quiet("-q 10.0.0.1");
     for (auto* one : {&p, &quiet}) {
-        one->unresolved("no.such.host", "Name or service not known");
+        one->unresolved("no.such.host", "Name or service not known", 0);
         one->begin();
         one->reply(0, 0);
         one->finish();

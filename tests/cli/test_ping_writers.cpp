@@ -67,7 +67,7 @@ TEST_CASE("CSV has a row of names and a row for each host, all of one width", "[
     ping_csv csv(to);
     CHECK_FALSE(csv.wants_echoes());
     ping_events events(csv, {"10.0.0.1", "10.0.0.2", "10.0.0.3"});
-    csv.unresolved("no,where", "not found");
+    csv.unresolved("no,where", "not found", 0);
     story(events);
     events.finish();
     auto const rows = lines(to.stdout_text);
@@ -108,7 +108,7 @@ TEST_CASE("JSON tells each host with its statistics, then the summary", "[cli][f
     recorder to;
     ping_json json(false, to, moment);
     ping_events events(json, {"10.0.0.1", "10.0.0.2", "10.0.0.3"});
-    json.unresolved("nowhere", "not found");
+    json.unresolved("nowhere", "not found", 0);
     story(events);
     events.end.targets = 5, events.end.exit_code = 1;
     events.finish();
@@ -205,7 +205,7 @@ TEST_CASE("the Prometheus exposition has the names and labels of the exporters",
     recorder to;
     ping_prometheus metrics("10.9.9.9", to);
     ping_events events(metrics, {"10.0.0.1", "10.0.0.2", "10.0.0.3"});
-    metrics.unresolved("nowhere", "not found");
+    metrics.unresolved("nowhere", "not found", 0);
     story(events);
     CHECK(to.stdout_text.empty());
     events.finish();
@@ -280,7 +280,7 @@ TEST_CASE("text has a line for each host and sums up on stderr", "[cli][fping]")
     recorder to;
     ping_text text({}, to);
     ping_events events(text, {"10.0.0.1", "10.0.0.2", "10.0.0.3"});
-    text.unresolved("nowhere", "nowhere: not found");
+    text.unresolved("nowhere", "nowhere: not found", 0);
     story(events);
     events.end.targets = 6; // one was not reached before it was stopped, and one had no name
     events.finish();
