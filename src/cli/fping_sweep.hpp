@@ -12,6 +12,7 @@ namespace trawl::cli {
 
 /// The command line of fping when this one is one: the program is called fping (or fping6), or as
 /// `trawl ping --fping ...`, which becomes `fping ...`. Looked at before any other parser.
+/// Throws usage_error for --live, which has no fping to imitate.
 std::optional<std::vector<std::string>> fping_command(std::vector<std::string> const& argv);
 
 /// How fping's options are asked of the engine. Times are rounded up to its milliseconds, at least

@@ -49,10 +49,13 @@ std::uint64_t place_of(ping_plan const& plan, std::uint64_t position) {
 /// All outlive it.
 awaitable<> redraw_on_time(duration every, ping_writer& writer, icmp::pinger& pinger) {
     auto const began = clock::now();
-    for (auto next = began;; next = std::max(next + every, clock::now())) {
-        co_await sleep_until(next);
-        ping_moment const moment{.elapsed = clock::now() - began, .sent = pinger.stats().sent};
+    for (;;) {
+        auto const now = clock::now();
+        ping_moment const moment{.elapsed = now - began, .sent = pinger.stats().sent};
         writer.redraw(moment);
+        // A slow terminal holds the loop while it is written to: a tenth of the time at most.
+        auto const took = clock::now() - now;
+        co_await sleep_until(now + std::max(every, 10 * took));
     }
 }
 
