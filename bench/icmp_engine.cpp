@@ -99,12 +99,13 @@ private:
         reply[2] = static_cast<std::uint8_t>((sum + (sum >> 16)) >> 8);
         reply[3] = static_cast<std::uint8_t>(sum + (sum >> 16));
         auto& a = waiting_.emplace_back();
-        a.from = p.target, a.hops_left = std::uint8_t{64}, a.bytes = echo_size;
+        a.from = p.target, a.hops_left = std::uint8_t{64};
         a.when = now;
         if (how_ == answers::read)
             a.what = parse(family::v4, reply);
         else
             a.what = {.kind = kind::reply,
+                      .size = echo_size,
                       .sequence = number<std::uint16_t>(reply, 6),
                       .proof = proof_of(reply)};
     }
@@ -116,8 +117,8 @@ private:
         return value;
     }
     static proof proof_of(echo_bytes const& b) {
-        return {number<std::uint64_t>(b, 8), number<std::uint32_t>(b, 16),
-                number<std::uint32_t>(b, 20), number<std::uint64_t>(b, 24)};
+        return {number<std::uint64_t>(b, 8), number<std::uint64_t>(b, 16),
+                number<std::uint64_t>(b, 24)};
     }
 
     answers how_;
