@@ -1,6 +1,6 @@
 // What the ICMP engine itself costs, over a kernel that exists only in memory and answers at once;
 // then both ways of the public interface on loopback, where the kernel is real (as root). Medians of
-// several rounds.
+// several rounds. A part of it: bench-icmp-engine bulk|awaited|loopback
 #include "icmp/channel.hpp"
 #include "icmp/driver.hpp"
 #include "icmp/engine.hpp"
@@ -20,6 +20,7 @@
 #include <algorithm>
 #include <functional>
 #include <malloc.h>
+#include <string_view>
 #include <sys/resource.h>
 #include <vector>
 
@@ -380,8 +381,11 @@ void loopback() {
 
 } // namespace
 
-int main() {
-    bulk();
-    awaited();
-    loopback();
+int main(int count, char** words) {
+    auto const wanted = [&](std::string_view part) {
+        return count < 2 || std::find(words + 1, words + count, part) != words + count;
+    };
+    if (wanted("bulk")) bulk();
+    if (wanted("awaited")) awaited();
+    if (wanted("loopback")) loopback();
 }
