@@ -15,7 +15,8 @@ namespace trawl::icmp::detail {
 /// delivers only messages that bear the engine's identifier.
 class channel {
 public:
-    static constexpr std::size_t batch = 64;
+    /// Of a call: beyond some hundred packets the cache is lost, and the time of one call is felt.
+    static constexpr std::size_t batch = 128;
 
     virtual ~channel() = default;
 

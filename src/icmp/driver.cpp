@@ -11,37 +11,41 @@ constexpr unsigned undrained_limit = 1000;
 
 } // namespace
 
-driver::driver(engine& of, channel* v4, channel* v6, time_source now)
-    : engine_(of), v4_(v4), v6_(v6), now_(now) {}
+driver::driver(engine& of, channel* v4, channel* v6, time_source now) : engine_(of), now_(now) {
+    v4_.by = v4;
+    v6_.by = v6;
+}
 
 void driver::begin() {
     // Bounded by what the buffers hold; a flood goes on in turn().
     std::size_t budget = 0;
-    for (auto* c : {v4_, v6_})
-        if (c) budget += c->capacity();
+    for (auto* s : {&v4_, &v6_}) {
+        s->used = s->by != nullptr;
+        if (s->by) budget += s->by->capacity();
+    }
     drain(budget);
+    v4_.used = v6_.used = false;
     engine_.note_drops(drops(), now_());
 }
 
 std::uint64_t driver::drops() {
     std::uint64_t total = 0;
-    for (auto* c : {v4_, v6_})
-        if (c) total += c->drops();
+    for (auto* s : {&v4_, &v6_})
+        if (s->by) total += s->by->drops();
     return total;
 }
 
 bool driver::drain(std::size_t& budget) {
-    bool const v4 = drain(v4_, budget);
-    bool const v6 = drain(v6_, budget);
+    bool const v4 = !v4_.used || drain(*v4_.by, budget);
+    bool const v6 = !v6_.used || drain(*v6_.by, budget);
     return v4 && v6;
 }
 
-bool driver::drain(channel* from, std::size_t& budget) {
-    if (from)
-        for (auto const& d : from->departures()) engine_.departed(d.number, d.when);
-    for (bool more = from != nullptr; more;) {
+bool driver::drain(channel& from, std::size_t& budget) {
+    for (auto const& d : from.departures()) engine_.departed(d.number, d.when);
+    for (bool more = true; more;) {
         if (budget == 0) return false;
-        auto const batch = from->receive(more);
+        auto const batch = from.receive(more);
         for (auto const& a : batch) engine_.receive(a.what, a.from, a.hops_left, a.when);
         budget -= std::min(budget, std::max<std::size_t>(1, batch.size()));
     }
@@ -64,27 +68,48 @@ driver::progress driver::turn() {
         bool const drained = drain(budget);
         expire(drained);
         if (!drained) return {.again = true};
-        std::size_t const count = engine_.collect(now_(), parcels_);
+        auto const now = now_();
+        if (handled > 0) note_cost((now - began) / static_cast<duration::rep>(handled));
+        auto const batch = std::span(parcels_).first(batch_for(began + turn_time - now));
+        std::size_t const count = engine_.collect(now, batch);
         if (count == 0) return {.wake = next_wake()};
-        std::size_t v4 = 0, v6 = 0;
-        for (auto const& p : std::span(parcels_).first(count))
-            (p.target.family == family::v4 ? v4_parcels_[v4++] : v6_parcels_[v6++]) = p;
-        flush(v4_, std::span(v4_parcels_).first(v4), missing_v4);
-        flush(v6_, std::span(v6_parcels_).first(v6), missing_v6);
+        send(count);
         handled += count;
         if (handled >= turn_packets || now_() - began >= turn_time) return {.again = true};
     }
 }
 
+void driver::note_cost(duration each) noexcept { cost_ = (cost_ * 3 + each) / 4; }
+
+std::size_t driver::batch_for(duration left) const noexcept {
+    if (cost_ <= duration::zero()) return send_batch;
+    auto const fit = std::max(left / cost_, duration::rep{0});
+    return std::clamp(static_cast<std::size_t>(fit), least_batch, send_batch);
+}
+
 time_point driver::next_wake() {
     auto wake = engine_.next_wake();
-    for (auto* c : {v4_, v6_})
-        if (c && wake != time_point::max()) wake = std::min(wake, c->next_wake());
+    for (auto* s : {&v4_, &v6_})
+        if (s->used && wake != time_point::max()) wake = std::min(wake, s->by->next_wake());
     return wake;
 }
 
-void driver::flush(channel* to, std::span<parcel const> parcels, std::error_code missing) {
-    if (to) return flush(*to, parcels);
+void driver::send(std::size_t count) {
+    v4_.count = v6_.count = 0;
+    for (auto const& p : std::span(parcels_).first(count)) {
+        auto& s = p.target.family == family::v4 ? v4_ : v6_;
+        s.parcels[s.count++] = p;
+    }
+    flush(v4_, missing_v4);
+    flush(v6_, missing_v6);
+}
+
+void driver::flush(side& to, std::error_code missing) {
+    auto const parcels = std::span<parcel const>(to.parcels).first(to.count);
+    if (to.by) {
+        to.used = to.used || to.count > 0;
+        return flush(*to.by, parcels);
+    }
     for (auto const& p : parcels) engine_.abandon(p.number, missing);
 }
 

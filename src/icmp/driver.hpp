@@ -29,26 +29,41 @@ public:
     /// Reads what came while nobody waited, so that it is not taken for a loss of this run.
     void begin();
 
-    /// One sending call; 32 cost no more a packet than 256 do, and on loopback, where the kernel
-    /// runs the other side too, take about 0.2 ms.
-    static constexpr std::size_t send_batch = 32;
-    static constexpr std::size_t turn_packets = 256;
-    static constexpr duration turn_time = std::chrono::microseconds(200);
+    /// Whether something was sent by that family's channel since begin(): another has nothing to
+    /// say, is not read and need not be watched.
+    bool listens(family f) const noexcept { return (f == family::v4 ? v4_ : v6_).used; }
+
+    /// One sending call, at least and at most; in between, what fits into the turn. The replies to
+    /// a batch are fewer than a reading call takes, which therefore finds the end of the queue.
+    static constexpr std::size_t least_batch = 32, send_batch = channel::batch - 8;
+    static constexpr std::size_t turn_packets = 512;
+    static constexpr duration turn_time = std::chrono::microseconds(500);
 
 private:
+    struct side {
+        channel* by = nullptr;
+        bool used = false;
+        std::size_t count = 0; // of the parcels
+        std::array<parcel, send_batch> parcels = {};
+    };
+
     bool drain(std::size_t& budget);
-    bool drain(channel*, std::size_t& budget);
+    bool drain(channel&, std::size_t& budget);
     void expire(bool drained);
-    void flush(channel*, std::span<parcel const>, std::error_code missing);
+    void note_cost(duration each) noexcept;
+    std::size_t batch_for(duration left) const noexcept;
+    void send(std::size_t count);
+    void flush(side&, std::error_code missing);
     void flush(channel&, std::span<parcel const>);
     std::uint64_t drops();
     time_point next_wake();
 
     engine& engine_;
-    channel *v4_, *v6_;
+    side v4_, v6_;
     time_source now_;
+    duration cost_{};        // of a packet lately, its reply included
     unsigned undrained_ = 0; // turns in a row that ended with unread packets
-    std::array<parcel, send_batch> parcels_, v4_parcels_, v6_parcels_;
+    std::array<parcel, send_batch> parcels_;
 };
 
 } // namespace trawl::icmp::detail

@@ -56,6 +56,7 @@ public:
 
     /// Whether an echo for that hop waits already.
     bool is_asked(host const& next_hop) const { return neighbours_.contains(next_hop); }
+    bool empty() const noexcept { return neighbours_.empty(); }
     bool full() const noexcept { return held_ >= limits_.held; }
 
     /// The question for `next` has been sent.

@@ -8,6 +8,7 @@ namespace {
 
 constexpr duration first_backoff = std::chrono::milliseconds(1);
 constexpr duration longest_backoff = std::chrono::milliseconds(50);
+constexpr duration idle_listening = std::chrono::milliseconds(1);
 
 bool short_of_buffers(int failure) {
     return failure == EAGAIN || failure == EWOULDBLOCK || failure == ENOBUFS || failure == ENOMEM;
@@ -120,7 +121,10 @@ void packet_path::turn(time_point now) {
     ask_again(now);
 }
 
+// Nobody has been asked: what comes all the same is read now and then, so that it does not pile up.
 void packet_path::listen(time_point now) {
+    if (table_.empty() && !more_answers_ && now - listened_ < idle_listening) return;
+    listened_ = now;
     for (auto const& h : questions_.receive(more_answers_)) table_.learn(h.what, h.interface, now);
 }
 

@@ -88,7 +88,7 @@ private:
     std::uint64_t lost_ = 0;
     std::uint16_t identification_ = 0;
     bool more_answers_ = false;
-    time_point last_turn_{}, retry_at_{};
+    time_point last_turn_{}, listened_{}, retry_at_{};
     duration backoff_{};
 };
 

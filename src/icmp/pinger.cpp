@@ -198,8 +198,9 @@ awaitable<> pinger::state::rest(time_point wake) {
         state& of;
         detail::waiter self;
     } here(*this);
-    for (auto* p : {&ports.v4, &ports.v6})
-        for (auto& d : p->descriptors) watch(*d);
+    for (auto f : {detail::family::v4, detail::family::v6})
+        if (driver.listens(f))
+            for (auto& d : ports.of(f).descriptors) watch(*d);
     co_await here.self.wait(wake, false);
 }
 

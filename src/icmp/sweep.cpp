@@ -8,9 +8,10 @@ namespace {
 
 // Sending pauses at this many results that nobody has taken, and goes on at half of it.
 constexpr std::size_t most_results = 1024;
-// Results that a caller gets without other handlers running in between: what it does with each, a
-// line of output for instance, takes 10 us or so.
+// Results that a caller gets without a look at the clock: what it does with each, a line of output
+// for instance, takes 1 to 10 us. After so long other handlers run.
 constexpr unsigned most_in_a_row = 64;
+constexpr duration longest_row = std::chrono::microseconds(200);
 
 detail::plan plan_of(sweep::options const& o) {
     assert((o.count >= 1 || o.every_echo) && o.rate >= 0 && o.backoff >= 1);
@@ -52,6 +53,7 @@ struct sweep::state final : detail::source, detail::listener {
 
     static awaitable<bool> ready(std::shared_ptr<state> self);
     std::optional<result> take();
+    bool row_is_over() noexcept;
 
     std::optional<item> next_target() override;
     void notify() override {
@@ -74,7 +76,8 @@ struct sweep::state final : detail::source, detail::listener {
     bool exhausted = false;
     bool paused = true; // sending begins with the first question
     detail::waiter* asker = nullptr;
-    unsigned taken = 0; // results that were there at once
+    unsigned taken = 0;     // since the last look at the clock
+    time_point row_began{}; // when others last had their turn
 };
 
 std::optional<detail::source::item> sweep::state::next_target() {
@@ -103,12 +106,18 @@ std::optional<result> sweep::state::take() {
     return done;
 }
 
+bool sweep::state::row_is_over() noexcept {
+    if (taken < most_in_a_row) return false;
+    taken = 0;
+    return clock::now() - row_began >= longest_row;
+}
+
 /// True when there is a result to take, false at the end.
 awaitable<bool> sweep::state::ready(std::shared_ptr<state> self) {
     self->owner->require_any();
-    if (self->taken >= most_in_a_row) {
-        self->taken = 0;
+    if (self->row_is_over()) {
         co_await yield();
+        self->row_began = clock::now();
     }
     for (;;) {
         if (self->paused && self->waiting() <= most_results / 2) {
@@ -129,6 +138,7 @@ awaitable<bool> sweep::state::ready(std::shared_ptr<state> self) {
             detail::waiter self;
         } here(*self);
         if (co_await here.self.wait() == detail::wake::cancelled) detail::throw_cancelled();
+        self->row_began = clock::now();
     }
 }
 
