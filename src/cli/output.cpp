@@ -64,6 +64,7 @@ void output::raw(std::string_view bytes) {
 void output::record(json::record const& object) { line(object.line()); }
 
 void output::flush() {
+    if (gathered_.empty()) return;
     auto const bytes = std::exchange(gathered_, {});
     write_all(descriptor_, bytes, name_);
 }

@@ -37,10 +37,11 @@ public:
     void record(json::record const& object);
     bool terminal() const noexcept { return terminal_; }
 
-    /// Calls `produce()`; what that writes is collected (but for a terminal) and goes out in one
-    /// piece.
+    /// Calls `produce()`; what that writes is collected (but for a terminal) and goes out when
+    /// there is a good deal of it, or before the next that is written otherwise. The caller sees to
+    /// it that somebody calls flush() within a short time.
     template <class Produce>
-    void in_one_write(Produce produce) {
+    void gather(Produce produce) {
         gathering_ = !terminal_;
         try {
             produce();
@@ -49,10 +50,12 @@ public:
             throw;
         }
         gathering_ = false;
-        flush();
+        if (gathered_.size() >= gathered_most) flush();
     }
     /// Writes what has been collected so far, so that it comes before what follows elsewhere.
     void flush();
+
+    static constexpr std::size_t gathered_most = 32768;
 
 private:
     void write(std::string_view bytes);

@@ -225,6 +225,7 @@ private:
                                                        : some_failed);
         if (env_.words().json)
             end.describe = [this](json::record& summary) { files_.describe(summary); };
+        env_.out().flush();
         files_.close();
         env_.clear_progress();
         writer_->finish(hosts, end);

@@ -12,6 +12,20 @@
 #include <csignal>
 
 namespace trawl::cli {
+namespace {
+
+/// Nobody waits longer for a line.
+constexpr duration longest_gathering = std::chrono::milliseconds(50);
+
+awaitable<> flush_on_time(output& out) {
+    for (;;) {
+        co_await sleep_for(longest_gathering);
+        out.flush();
+    }
+}
+
+} // namespace
+
 // ---- names ----
 
 awaitable<std::vector<asio::ip::address>> ping_names::addresses(std::string name) {
@@ -94,6 +108,7 @@ awaitable<> ping_sweep::sweep(targets::list addresses, bool of_names) {
     icmp::sweep sweep(pinger_, std::move(addresses), asking);
     bool const asks_more = !plan_.tcp_ports.empty() || plan_.wants_name || plan_.label;
     auto body = [&](task_group& group) -> awaitable<> {
+        group.spawn_background(flush_on_time(env_.out()));
         pinged_host shown;
         for (;;) {
             auto const batch = co_await sweep.next_batch();
@@ -105,15 +120,19 @@ awaitable<> ping_sweep::sweep(targets::list addresses, bool of_names) {
                 }
                 continue;
             }
-            env_.out().in_one_write([&] {
+            env_.out().gather([&] {
                 for (auto const& host : batch) {
                     shown.name = shown.label = host.address.to_string();
                     report(shown, host, of_names);
                 }
             });
-            if (ledger_.due()) co_await ledger_.save();
-            if (writer_.satisfied()) co_return;
+            if (ledger_.due()) {
+                env_.out().flush(); // the state must not promise lines that are not written
+                co_await ledger_.save();
+            }
+            if (writer_.satisfied()) break;
         }
+        env_.out().flush();
     };
     co_await with_group(body);
 }
@@ -213,6 +232,7 @@ awaitable<> ping_watch::run(std::vector<std::string> given) {
     writer_.begin(hosts_);
     if (hosts_.empty()) co_return;
     auto body = [this](task_group& group) -> awaitable<> {
+        group.spawn_background(flush_on_time(env_.out()));
         if (plan_.redraw > duration{})
             group.spawn_background(redraw_on_time(plan_.redraw, writer_, pinger_));
         if (plan_.report > duration{}) group.spawn_background(report_on_time());
@@ -275,10 +295,11 @@ awaitable<> ping_watch::ask_all() {
     for (;;) {
         auto const happened = co_await sweep.next_events();
         if (happened.echoes.empty() && happened.results.empty()) break;
-        env_.out().in_one_write([&] { tell(happened); });
+        env_.out().gather([&] { tell(happened); });
         env_.log().progress("hosts", count_.reported, hosts_.size());
         if (writer_.satisfied()) break;
     }
+    env_.out().flush();
 }
 
 void ping_watch::tell(icmp::sweep::events const& happened) {
