@@ -88,6 +88,7 @@ public:
     static constexpr duration patience = std::chrono::seconds(5);
 
 private:
+    static constexpr unsigned position_bits = 48; // of an echo's number
     static constexpr std::uint32_t none = std::numeric_limits<std::uint32_t>::max();
 
     /// A target of several echoes, or one that may be forgotten. It stays until nothing refers to

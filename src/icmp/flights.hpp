@@ -30,6 +30,13 @@ struct flight {
 };
 static_assert(sizeof(flight) == 32);
 
+inline flight flight_to(host const& target) noexcept {
+    flight f;
+    f.octets = target.octets;
+    f.is_v6 = target.family == family::v6;
+    return f;
+}
+
 /// The echoes with one timeout that are out, in the order of sending, which is that of expiry.
 ///
 ///     stragglers (sorted)      ring

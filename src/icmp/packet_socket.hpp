@@ -75,7 +75,8 @@ std::uint64_t packet_drops(int fd) noexcept;
 /// Of packets that name none (net.ipv4.ip_default_ttl, net.ipv6.conf.*.hop_limit).
 std::uint8_t system_hop_limit(family) noexcept;
 
-/// SO_RCVBUFFORCE, or as much as net.core.rmem_max permits. 0: the kernel's default.
+/// SO_RCVBUFFORCE, which passes over net.core.rmem_max and needs CAP_NET_ADMIN, or as much as that
+/// permits. 0: the kernel's default.
 void enlarge_receive_buffer(int fd, std::size_t wanted) noexcept;
 
 } // namespace trawl::icmp::detail

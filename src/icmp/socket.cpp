@@ -1,6 +1,7 @@
 #include "icmp/socket.hpp"
 
 #include "icmp/engine.hpp"
+#include "icmp/packet_socket.hpp"
 
 #include <algorithm>
 #include <array>
@@ -395,13 +396,6 @@ std::uint64_t kernel_channel::drops() {
     return drops_;
 }
 
-// SO_RCVBUFFORCE passes over net.core.rmem_max and needs CAP_NET_ADMIN.
-void enlarge(int fd, std::size_t wanted) {
-    int const size = static_cast<int>(std::min<std::size_t>(wanted, 1u << 30));
-    if (size > 0 && set(fd, SOL_SOCKET, SO_RCVBUFFORCE, size) != 0)
-        set(fd, SOL_SOCKET, SO_RCVBUF, size);
-}
-
 // What the user asked for; false when the kernel cannot do it.
 bool apply(int fd, bool v4, pinger::options const& o) {
     auto set_ip = [&](int ipv4_option, int ipv6_option, int value) {
@@ -457,7 +451,7 @@ std::unique_ptr<socket_channel> socket_channel::open(settings s, pinger::options
         failure = last_error();
         return nullptr;
     }
-    enlarge(fd, o.receive_buffer);
+    enlarge_receive_buffer(fd, o.receive_buffer);
     if (!prepare(fd, s, o)) {
         failure = last_error();
         ::close(fd);
