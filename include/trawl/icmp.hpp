@@ -231,7 +231,8 @@ public:
         std::vector<echo> echoes;    ///< in the order in which they ended
         std::vector<result> results; ///< of the targets whose last echo has ended
     };
-    /// With options.every_echo: what happened, 1 to 64 events; both empty at the end.
+    /// With options.every_echo: what happened, 1 to 64 events; both empty at the end. Nothing is sent
+    /// while a thousand events have not been taken.
     awaitable<events> next_events();
 
     totals progress() const noexcept;

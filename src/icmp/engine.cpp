@@ -261,6 +261,7 @@ void engine::echo_ended(lane& l, flight f, ending e) {
 }
 
 void engine::report_echo(lane& l, flight const& f, ending const& e, bool duplicate) {
+    if (duplicate && l.stalls()) return; // nothing else bounds them
     echo_outcome done{.tag = tag_of(l, f), .target = target_of(f), .duplicate = duplicate};
     done.index = f.tries - 1u;
     if (f.tracked && l.plan_.count != 1) { // the low bits of the index are in the flight

@@ -138,8 +138,9 @@ private:
     bool is_forgotten(flight const&) const noexcept;
     duration rtt(flight const&, time_point arrival) const noexcept;
 
-    bool wants_to_send(lane const& l) const noexcept {
-        return !l.ready_.empty() || (l.hungry_ && outstanding_ < limits_.outstanding);
+    bool wants_to_send(lane& l) const noexcept {
+        bool const has = !l.ready_.empty() || (l.hungry_ && outstanding_ < limits_.outstanding);
+        return has && !l.stalls();
     }
     std::optional<flight> next_of(lane&);
     std::optional<flight> pop_ready(lane&);

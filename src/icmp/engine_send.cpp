@@ -88,6 +88,7 @@ std::size_t engine::collect(time_point now, std::span<parcel> into) {
     ++turn_;
     for (std::size_t i = 0; i < lanes_.size(); ++i) {
         auto& l = *lanes_[(turn_ + i) % lanes_.size()];
+        if (l.stalls()) continue;
         while (count < into.size() && hot_before + count < limits_.window &&
                now >= l.blocked_until_ && l.pace_.allows(now)) {
             auto const next = next_of(l);

@@ -24,6 +24,9 @@ struct plan {
     duration interval{};  ///< from echo to echo of one target, when count is not 1
     double rate = 0;      ///< echoes a second of the lane; 0: no limit
     bool every_echo = false;
+    /// Nothing is sent while so many echoes and outcomes have not been taken out, until half of
+    /// them are; 0: no limit.
+    std::size_t unread = 0;
 };
 
 /// What came back for an echo: a reply, or an ICMP error.
@@ -79,6 +82,10 @@ public:
 
     /// Targets that have no outcome yet.
     std::size_t active() const noexcept { return active_; }
+    /// Those that the owner has not taken out.
+    std::size_t unread() const noexcept { return echoes.size() + outcomes.size(); }
+    /// True when enough has been taken out of a lane that had stopped sending.
+    bool resumes() noexcept { return stalled_ && !stalls(); }
     /// To be called when `source` may have targets again.
     void feed() noexcept { hungry_ = supply_ != nullptr; }
 
@@ -94,10 +101,16 @@ private:
     /// One target of several echoes, or one that somebody may forget.
     bool tracks() const noexcept { return plan_.count != 1 || !supply_; }
 
+    bool stalls() noexcept {
+        auto const most = stalled_ ? plan_.unread / 2 + 1 : plan_.unread;
+        return stalled_ = plan_.unread > 0 && unread() >= most;
+    }
+
     detail::plan plan_;
     send_pace pace_;
     source* supply_;
-    bool hungry_ = false; // supply_ may have a target
+    bool hungry_ = false;  // supply_ may have a target
+    bool stalled_ = false; // by plan_.unread
     std::size_t active_ = 0;
     std::uint64_t position_ = 0;         // of the latest target from supply_
     std::vector<std::uint16_t> flights_; // by try: their indices in the engine

@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 namespace trawl::icmp {
 namespace {
 
-// Sending pauses at this many results that nobody has taken, and goes on at half of it.
+// Sending pauses at this many results and echoes that nobody has taken, and goes on at half of it.
 constexpr std::size_t most_results = 1024;
 // Results that a caller gets without a look at the clock: what it does with each, a line of output
 // for instance, takes 1 to 10 us. After so long other handlers run.
@@ -21,7 +22,8 @@ detail::plan plan_of(sweep::options const& o) {
             .count = o.count,
             .interval = o.interval,
             .rate = o.rate,
-            .every_echo = o.every_echo};
+            .every_echo = o.every_echo,
+            .unread = most_results};
 }
 
 result to_result(detail::outcome const& done) {
@@ -65,7 +67,7 @@ struct sweep::state final : detail::source, detail::listener {
     void drop_echoes() noexcept {
         while (!lane.echoes.empty()) lane.echoes.pop();
     }
-    std::size_t waiting() const { return lane.outcomes.size() + lane.echoes.size(); }
+    std::size_t waiting() const { return lane.unread(); }
     bool ended() const { return exhausted && lane.active() == 0 && waiting() == 0; }
 
     std::shared_ptr<pinger::state> owner;
@@ -74,15 +76,14 @@ struct sweep::state final : detail::source, detail::listener {
     detail::lane& lane;
     totals count;
     bool exhausted = false;
-    bool paused = true; // sending begins with the first question
+    bool begun = false; // sending begins with the first question
     detail::waiter* asker = nullptr;
     unsigned taken = 0;     // since the last look at the clock
     time_point row_began{}; // when others last had their turn
 };
 
 std::optional<detail::source::item> sweep::state::next_target() {
-    if (waiting() >= most_results) paused = true;
-    if (paused || exhausted) return std::nullopt;
+    if (!begun || exhausted) return std::nullopt;
     while (auto next = walk.next()) {
         auto const position = walk.position() - 1;
         if (next->address && !(skip && skip(position)))
@@ -120,11 +121,11 @@ awaitable<bool> sweep::state::ready(std::shared_ptr<state> self) {
         self->row_began = clock::now();
     }
     for (;;) {
-        if (self->paused && self->waiting() <= most_results / 2) {
-            self->paused = false;
+        if (!std::exchange(self->begun, true)) {
             self->lane.feed();
             self->owner->kick();
         }
+        if (self->lane.resumes()) self->owner->kick();
         if (self->waiting() > 0) co_return true;
         if (self->ended()) co_return false;
         self->owner->check();

@@ -343,6 +343,42 @@ TEST_CASE("a timeout beyond the interval does not hold the next echo up", "[icmp
     CHECK(pretend_kernel::now() - pretend_kernel::start < 1150ms);
 }
 
+TEST_CASE("a lane whose echoes nobody takes stops sending until half of them are", "[icmp]") {
+    pretend_kernel::settings how;
+    how.duplicates = 1; // must not add to what waits without end either
+    pretend_world world(how);
+    first_hosts hosts(10);
+    auto& lane = world.core.open(
+        {.timeout = 100ms, .count = 0, .interval = 10ms, .every_echo = true, .unread = 1000},
+        &hosts);
+    world.run(lane, 60s);                 // 10 echoes each 10 ms: 120,000 with their duplicates
+    auto const most = 1000 + 10 * 10 * 2; // those that were under way
+    CHECK(lane.unread() >= 1000);
+    CHECK(lane.unread() <= most);
+    auto const sent = world.core.stats().sent;
+    CHECK(sent <= most);
+    while (lane.unread() > 501) lane.echoes.pop();
+    CHECK_FALSE(lane.resumes());
+    world.run(lane, 1s);
+    CHECK(world.core.stats().sent == sent);
+    lane.echoes.pop();
+    world.run(lane, 1s);
+    CHECK(world.core.stats().sent > sent);
+    CHECK(lane.unread() <= most);
+    world.core.close(lane);
+}
+
+TEST_CASE("a lane that has stopped sending lets the others send", "[icmp]") {
+    pretend_world world;
+    first_hosts hosts(5000), others(5000);
+    auto& stalled = world.core.open({.timeout = 100ms, .unread = 200}, &hosts);
+    auto const results = world.run(world.core.open({.timeout = 100ms}, &others));
+    CHECK(complete(results, 5000));
+    CHECK(stalled.unread() >= 200);
+    CHECK(stalled.unread() <= 200 + driver::turn_packets);
+    world.core.close(stalled);
+}
+
 TEST_CASE("every echo is told of, duplicates too", "[icmp]") {
     pretend_kernel::settings how;
     how.alive = odd;
