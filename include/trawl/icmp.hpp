@@ -103,7 +103,7 @@ struct statistics {
 /// forged from off the path.
 ///
 /// Not thread-safe: `executor` runs one handler at a time (an io_context with one thread, or a
-/// strand), and the coroutines that use the pinger run on it. At most about 0.5 ms of work is done
+/// strand), and the coroutines that use the pinger run on it. At most about 0.25 ms of work is done
 /// in a turn, then the loop's other handlers come first. The pinger outlives its probes and sweeps;
 /// with none of them waiting it keeps no work on the io_context.
 class pinger {

@@ -62,6 +62,15 @@ void environment::take_back_terminal() {
     console_.let_go();
 }
 
+/// Results that were gathered before a failure are results too.
+void environment::flush_results() {
+    try {
+        out().flush();
+    } catch (...) {
+        report(console_, std::current_exception());
+    }
+}
+
 int environment::run(awaitable<int> body) {
     asio::cancellation_signal stop;
     asio::signal_set signals(io_, SIGINT, SIGTERM);
@@ -69,6 +78,7 @@ int environment::run(awaitable<int> body) {
     auto ended = [&](std::exception_ptr failure, int value) {
         signals.cancel();
         console_.clear_progress();
+        if (failure) flush_results();
         if (!failure)
             code = value;
         else if (interrupted_ && is_cancelled(failure))

@@ -83,6 +83,8 @@ public:
     }
 
 private:
+    void flush_results();
+
     settings words_;
     asio::io_context io_{1};
     watchdog watch_{io_};

@@ -37,7 +37,7 @@ public:
     /// a batch are fewer than a reading call takes, which therefore finds the end of the queue.
     static constexpr std::size_t least_batch = 32, send_batch = channel::batch - 8;
     static constexpr std::size_t turn_packets = 512;
-    static constexpr duration turn_time = std::chrono::microseconds(500);
+    static constexpr duration turn_time = std::chrono::microseconds(250);
 
 private:
     struct side {
