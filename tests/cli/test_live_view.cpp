@@ -235,7 +235,7 @@ TEST_CASE("of many hosts the worst are kept", "[cli][live]") {
     cli::pinged_host again;
     again.place = 9999;
     for (int i = 0; i < 100; ++i) worst.add(again, 1us * i, 0, 5s);
-    auto const& last = worst.ordered()[5].last;
+    auto const last = worst.ordered()[5].last;
     REQUIRE(last.size() == cli::worst_hosts::remembered);
     CHECK(last.back() == 99us);
 }
