@@ -218,6 +218,11 @@ struct pretend_world {
     duration stall{}; ///< how long the loop is busy elsewhere after each turn
 };
 
+constexpr plan one_retry{.timeout = 1s, .retries = 1};
+
+/// Half of nth(0), nth(1), ...
+inline bool odd(host const& h) { return h.octets[3] % 2 == 1; }
+
 inline std::map<icmp::status, std::size_t> tally(std::vector<outcome> const& results) {
     std::map<icmp::status, std::size_t> count;
     for (auto const& r : results) ++count[r.status];
