@@ -1,3 +1,4 @@
+#include "descriptors.hpp"
 #include "lab_test.hpp"
 
 #include <trawl/error.hpp>
@@ -11,7 +12,6 @@
 
 #include <algorithm>
 #include <fstream>
-#include <iterator>
 
 using namespace std::chrono_literals;
 using asio::ip::tcp;
@@ -28,11 +28,6 @@ trawl::lab::options small(std::size_t hosts = 1) {
     trawl::lab::options options;
     options.hosts = trawl::test::addresses(hosts);
     return options;
-}
-
-std::size_t open_descriptors() {
-    std::filesystem::directory_iterator const all("/proc/self/fd");
-    return static_cast<std::size_t>(std::distance(begin(all), end(all)));
 }
 
 } // namespace
@@ -449,13 +444,13 @@ TEST_CASE("connections leave no descriptor behind", "[lab]") {
             while (lab.stats().open > 0) co_await trawl::sleep_for(1ms);
         };
         co_await settled();
-        auto const before = open_descriptors();
+        auto const before = trawl::test::open_descriptors();
         for (int i = 0; i < 3; ++i) {
             co_await trawl::test::sh(ssh(lab, "echo x"));
             co_await trawl::test::sh(ssh(lab, "echo x", 1));
         }
         co_await settled();
-        CHECK(open_descriptors() == before);
+        CHECK(trawl::test::open_descriptors() == before);
     });
 }
 

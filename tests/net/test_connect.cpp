@@ -1,3 +1,4 @@
+#include "descriptors.hpp"
 #include "test.hpp"
 
 #include <trawl/error.hpp>
@@ -10,7 +11,6 @@
 #include <cstring>
 #include <fstream>
 
-#include <dirent.h>
 #include <net/if.h>
 #include <sched.h>
 #include <sys/ioctl.h>
@@ -61,14 +61,6 @@ private:
     asio::any_io_executor executor_;
     std::vector<tcp::socket> fill_;
 };
-
-int open_descriptors() {
-    int count = 0;
-    auto* folder = opendir("/proc/self/fd");
-    while (readdir(folder)) ++count;
-    closedir(folder);
-    return count;
-}
 
 bool enter_namespace_with_one_port(int port) {
     if (unshare(CLONE_NEWNET) != 0) return false;
@@ -217,12 +209,12 @@ TEST_CASE("a cancelled connect closes every attempt", "[net]") {
         addresses const where{make_address("127.0.0.1"), make_address("127.0.0.2")};
         net::options how;
         how.stagger = 10ms;
-        auto const before = open_descriptors();
+        auto const before = trawl::test::open_descriptors();
         for (auto limit : {0ms, 1ms, 15ms, 50ms}) {
             auto connecting = net::connect(where, one.number(), how);
             auto const socket = co_await trawl::within(limit, std::move(connecting));
             CHECK_FALSE(socket);
-            CHECK(open_descriptors() == before);
+            CHECK(trawl::test::open_descriptors() == before);
         }
     });
 }

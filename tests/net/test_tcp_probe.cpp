@@ -1,4 +1,5 @@
 #include "icmp/namespaces.hpp"
+#include "descriptors.hpp"
 #include "test.hpp"
 
 #include <trawl/error.hpp>
@@ -10,7 +11,6 @@
 #include <asio/redirect_error.hpp>
 #include <asio/use_awaitable.hpp>
 
-#include <dirent.h>
 #include <fstream>
 #include <sys/resource.h>
 
@@ -61,14 +61,6 @@ int time_waits() {
     return count;
 }
 
-int open_descriptors() {
-    int count = 0;
-    auto* folder = ::opendir("/proc/self/fd");
-    while (::readdir(folder)) ++count;
-    ::closedir(folder);
-    return count;
-}
-
 void in_far(std::string const& command) {
     test::network_namespace::sh("ip netns exec trawl-test-" + std::to_string(::getpid()) + " " +
                                 command);
@@ -112,14 +104,14 @@ TEST_CASE("one port that answers is enough, and ends the others", "[net][tcp]") 
     far.answer_for("10.77.0.0/16 ");
     in_far("nft 'add table ip t; add chain ip t in { type filter hook input priority 0; }; "
            "add rule ip t in tcp dport 22 drop'");
-    auto const before = open_descriptors();
+    auto const before = trawl::test::open_descriptors();
     auto const begun = trawl::clock::now();
     auto const answer = probe("10.77.1.1", {22, 443}, 20s);
     CHECK(trawl::clock::now() - begun < 5s);
     REQUIRE(answer);
     CHECK(answer->state == tcp_state::refused);
     CHECK(answer->port == 443);
-    CHECK(open_descriptors() == before);
+    CHECK(trawl::test::open_descriptors() == before);
 }
 
 TEST_CASE("silence is no answer, after the timeout", "[net][tcp]") {
@@ -284,13 +276,13 @@ TEST_CASE("a cancelled probe closes every attempt", "[net][tcp]") {
     test::run([]() -> awaitable<> {
         auto executor = co_await asio::this_coro::executor;
         tcp::socket const first(executor, tcp::v4()); // with it the reactor opens its own
-        auto const before = open_descriptors();
+        auto const before = trawl::test::open_descriptors();
         for (auto limit : {0ms, 1ms, 20ms}) {
             ports const to{22, 80, 443};
             auto probing = tcp_probe(make_address("10.76.0.1"), to, 20s);
             auto const answer = co_await trawl::within(limit, std::move(probing));
             CHECK_FALSE(answer);
-            CHECK(open_descriptors() == before);
+            CHECK(trawl::test::open_descriptors() == before);
         }
     });
 }
