@@ -41,20 +41,15 @@ live_model::live_model(options o) : options_(o), by_status_(o.earlier), done_(su
     while ((o.places >> shift_) + ((o.places & ((std::uint64_t{1} << shift_) - 1)) != 0) >
            most_cells)
         ++shift_;
-    if (o.places > 0) cells_.resize(index(o.places - 1) + 1);
+    if (o.places == 0) return;
+    cells_.resize(index(o.places - 1) + 1);
+    auto const run = std::uint64_t{1} << shift_;
+    for (auto& c : cells_) c.targets = run;
+    cells_.back().targets = o.places - (cells_.size() - 1) * run;
 }
 
 std::size_t live_model::index(std::uint64_t place) const {
     return static_cast<std::size_t>(place >> shift_);
-}
-
-live_cell live_model::cell(std::size_t index) const {
-    auto const& c = cells_[index];
-    auto const from = std::uint64_t{index} << shift_;
-    return {.targets = std::min(options_.places - from, std::uint64_t{1} << shift_),
-            .asked = c.asked,
-            .status = c.status,
-            .rtt = c.rtt};
 }
 
 void live_model::asked(std::uint64_t place) { ++asked_, ++cells_[index(place)].asked; }

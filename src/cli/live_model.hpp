@@ -57,7 +57,7 @@ public:
 
     /// One for each target, or for a run of 2^n of them, in the order of the list.
     std::size_t cells() const noexcept { return cells_.size(); }
-    live_cell cell(std::size_t index) const;
+    live_cell const& cell(std::size_t index) const { return cells_[index]; }
 
     std::uint64_t targets() const noexcept { return options_.targets; }
     std::uint64_t done() const noexcept { return done_; } ///< targets that had their last echo
@@ -72,17 +72,12 @@ public:
     worst_hosts const& worst() const noexcept { return worst_; }
 
 private:
-    struct kept {
-        std::uint64_t asked = 0;
-        std::array<std::uint64_t, 4> status{};
-        duration rtt{};
-    };
     std::size_t index(std::uint64_t place) const;
     void settle(pinged_host const&, icmp::status now, std::optional<duration> rtt);
 
     options options_;
     unsigned shift_ = 0; ///< a cell stands for 2^shift_ targets
-    std::vector<kept> cells_;
+    std::vector<live_cell> cells_;
     std::array<std::uint64_t, 4> by_status_;
     std::uint64_t asked_ = 0, done_ = 0, ended_ = 0, answered_ = 0;
     rtt_histogram round_trips_;

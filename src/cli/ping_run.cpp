@@ -104,7 +104,7 @@ awaitable<> ping_sweep::ask_all() {
 awaitable<> ping_sweep::sweep(targets::list addresses, bool of_names) {
     auto asking = plan_.asking;
     if (of_names) asking.order = {};
-    if (!of_names) asking.skip = [this](std::uint64_t p) { return is_done(p); };
+    if (!of_names) asking.skip = [this](std::uint64_t p) { return skips(p); };
     icmp::sweep sweep(pinger_, std::move(addresses), asking);
     bool const asks_more = !plan_.tcp_ports.empty() || plan_.wants_name || plan_.label;
     auto body = [&](task_group& group) -> awaitable<> {
@@ -137,8 +137,8 @@ awaitable<> ping_sweep::sweep(targets::list addresses, bool of_names) {
     co_await with_group(body);
 }
 
-/// Asked when the target's turn has come: what is not done is sent an echo next.
-bool ping_sweep::is_done(std::uint64_t position) {
+/// Called when the target's turn has come: what is not skipped is asked next, and the writer told.
+bool ping_sweep::skips(std::uint64_t position) {
     if (ledger_.is_done(position)) return true;
     if (plan_.place) writer_.asked(plan_.place(position));
     return false;
@@ -196,7 +196,7 @@ awaitable<> ping_sweep::look_up_all() {
         for (std::size_t seen = 1; auto next = walk.next(); ++seen) {
             if (seen % 1024 == 0) co_await yield(); // a list may have millions of addresses
             auto const position = walk.position() - 1;
-            if (next->address || is_done(position)) continue;
+            if (next->address || skips(position)) continue;
             auto place = co_await few.acquire();
             group.spawn(look_up(next->name, position, std::move(place)));
         }

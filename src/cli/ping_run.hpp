@@ -77,7 +77,7 @@ public:
 private:
     awaitable<> ask_all();
     awaitable<> sweep(targets::list addresses, bool of_names);
-    bool is_done(std::uint64_t position);
+    bool skips(std::uint64_t position);
     awaitable<> look_up_all();
     awaitable<> look_up(std::string name, std::uint64_t position, limiter::ticket);
     awaitable<> finish(icmp::result, bool of_names, limiter::ticket);
