@@ -3,26 +3,20 @@
 #include "cli/ping_events.hpp"
 #include "cli/ping_live.hpp"
 #include "test.hpp"
+#include "text.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <sstream>
 
 using namespace trawl;
 using namespace std::chrono_literals;
 using icmp::status;
+using test::lines;
 
 namespace {
 
 constexpr cli::live_look letters{.columns = 60, .rows = 16, .colour = false, .unicode = false};
-
-std::vector<std::string> lines(std::string const& picture) {
-    std::vector<std::string> all;
-    std::istringstream in(picture);
-    for (std::string line; std::getline(in, line);) all.push_back(line);
-    return all;
-}
 
 /// Tells `model` of one host of a sweep.
 void ended(cli::live_model& model, std::uint64_t place, status how, duration rtt = 50us) {

@@ -1,5 +1,9 @@
-#include "cli/output.hpp"
+#include "cli/environment.hpp"
+#include "cli/output_file.hpp"
+#include "cli/scratch_folder.hpp"
 #include "test.hpp"
+
+#include <stdexcept>
 
 using trawl::cli::escaped;
 
@@ -13,4 +17,34 @@ TEST_CASE("control characters of remote output are shown, not obeyed", "[cli]") 
                            "2J");
     CHECK(escaped("\xff\xc3") == "\\xff\\xc3");
     CHECK(escaped("") == "");
+}
+
+TEST_CASE("gathered results go out when there are many, at a flush, and before a failure",
+          "[cli]") {
+    trawl::test::scratch_folder const here;
+    trawl::cli::environment env({.quiet = true});
+    trawl::cli::output_file file(here / "results");
+    env.out().redirect(file.number(), file.name());
+    std::string expected;
+    auto const add = [&](std::string const& line) {
+        env.out().gather([&] { env.out().line(line); });
+        expected += line + "\n";
+    };
+    auto const written = [&] { return trawl::test::content(file.name()); };
+
+    add("one");
+    add("two");
+    CHECK(written().empty());
+    env.out().flush();
+    CHECK(written() == expected);
+    add(std::string(trawl::cli::output::gathered_most, 'x'));
+    CHECK(written() == expected);
+
+    add("last");
+    auto fail = []() -> trawl::awaitable<int> {
+        throw std::runtime_error("the run has failed");
+        co_return 0;
+    };
+    CHECK(env.run(fail()) != trawl::cli::all_well);
+    CHECK(written() == expected);
 }

@@ -1,6 +1,7 @@
 #include "cli/verb.hpp"
 #include "icmp/namespaces.hpp"
 #include "test.hpp"
+#include "text.hpp"
 
 #include <trawl/error.hpp>
 
@@ -11,7 +12,6 @@
 #include <csignal>
 #include <functional>
 #include <set>
-#include <sstream>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
@@ -24,12 +24,7 @@ struct result {
     int code = -1;
     std::string out, err;
 
-    std::vector<std::string> lines() const {
-        std::vector<std::string> all;
-        std::istringstream in(out);
-        for (std::string line; std::getline(in, line);) all.push_back(line);
-        return all;
-    }
+    std::vector<std::string> lines() const { return test::lines(out); }
     std::vector<boost::json::object> records() const {
         std::vector<boost::json::object> all;
         for (auto const& line : lines()) all.push_back(boost::json::parse(line).as_object());

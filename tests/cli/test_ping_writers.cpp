@@ -4,6 +4,7 @@
 #include "cli/ping_prometheus.hpp"
 #include "cli/ping_text.hpp"
 #include "test.hpp"
+#include "text.hpp"
 
 #include <boost/json/parse.hpp>
 
@@ -14,18 +15,12 @@
 using namespace std::chrono_literals;
 using namespace trawl::cli;
 using trawl::icmp::status;
+using trawl::test::lines;
 using trawl::test::ping_events;
 using trawl::test::recorder;
 namespace icmp = trawl::icmp;
 
 namespace {
-
-std::vector<std::string> lines(std::string const& text) {
-    std::vector<std::string> all;
-    std::istringstream in(text);
-    for (std::string line; std::getline(in, line);) all.push_back(line);
-    return all;
-}
 
 std::vector<boost::json::object> records(std::string const& text) {
     std::vector<boost::json::object> all;

@@ -1,13 +1,13 @@
 #include "cli/ledger.hpp"
 #include "cli/scratch_folder.hpp"
 #include "test.hpp"
+#include "text.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <random>
 #include <set>
-#include <sstream>
 
 using namespace trawl;
 using namespace std::chrono_literals;
@@ -15,6 +15,7 @@ using Catch::Matchers::Contains;
 namespace fs = std::filesystem;
 using cli::done_set;
 using test::content;
+using test::lines;
 
 namespace {
 
@@ -92,13 +93,6 @@ ending run(sweep_case& c, std::uint64_t steps, bool kill, random_numbers& random
     if (!c.output.empty()) env.out().line("summary");
     files.finish(complete);
     return complete ? ending::complete : ending::interrupted;
-}
-
-std::vector<std::string> lines(std::string const& text) {
-    std::vector<std::string> all;
-    std::istringstream in(text);
-    for (std::string line; std::getline(in, line);) all.push_back(line);
-    return all;
 }
 
 std::vector<std::string> all_targets(sweep_case const& c) {
