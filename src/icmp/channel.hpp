@@ -15,7 +15,7 @@ namespace trawl::icmp::detail {
 /// delivers only messages that bear the engine's identifier.
 class channel {
 public:
-    /// Of a call: beyond some hundred packets the cache is lost, and the time of one call is felt.
+    /// Packets of one call at most: nothing else runs meanwhile.
     static constexpr std::size_t batch = 128;
 
     virtual ~channel() = default;

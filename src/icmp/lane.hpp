@@ -101,6 +101,7 @@ private:
     /// One target of several echoes, or one that somebody may forget.
     bool tracks() const noexcept { return plan_.count != 1 || !supply_; }
 
+    /// Looks anew: from plan_.unread on until half of it has been taken.
     bool stalls() noexcept {
         auto const most = stalled_ ? plan_.unread / 2 + 1 : plan_.unread;
         return stalled_ = plan_.unread > 0 && unread() >= most;
