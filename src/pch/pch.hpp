@@ -1,5 +1,5 @@
-// Precompiled header of the library: what nearly every source includes anyway. A source still
-// includes what it uses.
+// Precompiled header of the library, the lab and the command: what nearly every source includes
+// anyway. A source still includes what it uses.
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
 #include <asio/co_spawn.hpp>
