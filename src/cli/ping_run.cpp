@@ -17,6 +17,13 @@ namespace {
 /// Nobody waits longer for a line.
 constexpr duration longest_gathering = std::chrono::milliseconds(50);
 
+/// As to_string(), whose inet_ntop costs a fifth of a line.
+std::string text_of(asio::ip::address const& address) {
+    if (!address.is_v4()) return address.to_string();
+    auto const octets = address.to_v4().to_bytes();
+    return fmt::format("{}.{}.{}.{}", octets[0], octets[1], octets[2], octets[3]);
+}
+
 awaitable<> flush_on_time(output& out) {
     for (;;) {
         co_await sleep_for(longest_gathering);
@@ -122,7 +129,7 @@ awaitable<> ping_sweep::sweep(targets::list addresses, bool of_names) {
             }
             env_.out().gather([&] {
                 for (auto const& host : batch) {
-                    shown.name = shown.label = host.address.to_string();
+                    shown.name = shown.label = text_of(host.address);
                     report(shown, host, of_names);
                 }
             });
@@ -146,7 +153,7 @@ bool ping_sweep::skips(std::uint64_t position) {
 
 awaitable<> ping_sweep::finish(icmp::result host, bool of_names, limiter::ticket) {
     pinged_host shown;
-    shown.name = host.address.to_string();
+    shown.name = text_of(host.address);
     if (host.status != icmp::status::up && !plan_.tcp_ports.empty())
         shown.via = co_await ask_tcp(host);
     shown.label = co_await names_.label(shown.name, host.address);

@@ -73,7 +73,7 @@ driver::progress driver::turn() {
         auto const batch = std::span(parcels_).first(batch_for(began + turn_time - now));
         std::size_t const count = engine_.collect(now, batch);
         if (count == 0) return {.wake = next_wake()};
-        send(count);
+        send(batch.first(count));
         handled += count;
         if (handled >= turn_packets || now_() - began >= turn_time) return {.again = true};
     }
@@ -94,20 +94,25 @@ time_point driver::next_wake() {
     return wake;
 }
 
-void driver::send(std::size_t count) {
-    v4_.count = v6_.count = 0;
-    for (auto const& p : std::span(parcels_).first(count)) {
-        auto& s = p.target.family == family::v4 ? v4_ : v6_;
-        s.parcels[s.count++] = p;
+// IPv4 first, each family in its order.
+void driver::send(std::span<parcel> parcels) {
+    std::size_t v4 = 0, v6 = 0;
+    for (auto const& p : parcels) {
+        if (p.target.family == family::v6)
+            aside_[v6++] = p;
+        else if (v6 > 0)
+            parcels[v4++] = p;
+        else
+            ++v4;
     }
-    flush(v4_, missing_v4);
-    flush(v6_, missing_v6);
+    std::copy_n(aside_.begin(), v6, parcels.begin() + static_cast<std::ptrdiff_t>(v4));
+    flush(v4_, parcels.first(v4), missing_v4);
+    flush(v6_, parcels.subspan(v4), missing_v6);
 }
 
-void driver::flush(side& to, std::error_code missing) {
-    auto const parcels = std::span<parcel const>(to.parcels).first(to.count);
+void driver::flush(side& to, std::span<parcel const> parcels, std::error_code missing) {
     if (to.by) {
-        to.used = to.used || to.count > 0;
+        to.used = to.used || !parcels.empty();
         return flush(*to.by, parcels);
     }
     for (auto const& p : parcels) engine_.abandon(p.number, missing);

@@ -43,8 +43,6 @@ private:
     struct side {
         channel* by = nullptr;
         bool used = false;
-        std::size_t count = 0; // of the parcels
-        std::array<parcel, send_batch> parcels = {};
     };
 
     bool drain(std::size_t& budget);
@@ -52,8 +50,8 @@ private:
     void expire(bool drained);
     void note_cost(duration each) noexcept;
     std::size_t batch_for(duration left) const noexcept;
-    void send(std::size_t count);
-    void flush(side&, std::error_code missing);
+    void send(std::span<parcel>);
+    void flush(side&, std::span<parcel const>, std::error_code missing);
     void flush(channel&, std::span<parcel const>);
     std::uint64_t drops();
     time_point next_wake();
@@ -63,7 +61,7 @@ private:
     time_source now_;
     duration cost_{};        // of a packet lately, its reply included
     unsigned undrained_ = 0; // turns in a row that ended with unread packets
-    std::array<parcel, send_batch> parcels_;
+    std::array<parcel, send_batch> parcels_, aside_;
 };
 
 } // namespace trawl::icmp::detail

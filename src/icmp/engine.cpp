@@ -120,22 +120,6 @@ std::uint16_t engine::zone(std::uint32_t scope) {
     return static_cast<std::uint16_t>(index);
 }
 
-// The record of a tracked target that has its outcome may serve another by now.
-bool engine::is_forgotten(flight const& f) const noexcept {
-    if (!f.tracked) return false;
-    auto const& t = tracked_[f.whom];
-    return !t.active || t.target.octets != f.octets;
-}
-
-host engine::target_of(flight const& f) const noexcept {
-    if (f.tracked && !is_forgotten(f)) return tracked_[f.whom].target;
-    host h;
-    h.octets = f.octets;
-    h.family = f.is_v6 ? family::v6 : family::v4;
-    h.scope = f.tracked ? 0 : zones_[f.more];
-    return h;
-}
-
 std::uint64_t engine::tag_of(lane const& l, flight const& f) const noexcept {
     if (f.tracked) return tracked_[f.whom].tag;
     return l.position_ -

@@ -133,9 +133,21 @@ private:
     std::uint64_t cookie(host const& target, proof const&) const noexcept;
     found find(std::uint64_t number) noexcept;
     found find_sequence(std::uint16_t sequence, host const& target) noexcept;
-    host target_of(flight const&) const noexcept;
     std::uint64_t tag_of(lane const&, flight const&) const noexcept;
-    bool is_forgotten(flight const&) const noexcept;
+    // The record of a tracked target that has its outcome may serve another by now.
+    bool is_forgotten(flight const& f) const noexcept {
+        if (!f.tracked) return false;
+        auto const& t = tracked_[f.whom];
+        return !t.active || t.target.octets != f.octets;
+    }
+    host target_of(flight const& f) const noexcept {
+        if (f.tracked && !is_forgotten(f)) return tracked_[f.whom].target;
+        host h;
+        h.octets = f.octets;
+        h.family = f.is_v6 ? family::v6 : family::v4;
+        h.scope = f.tracked ? 0 : zones_[f.more];
+        return h;
+    }
     duration rtt(flight const&, time_point arrival) const noexcept;
 
     bool wants_to_send(lane& l) const noexcept {
