@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <string>
 #include <unistd.h>
+#include <utility>
 
 namespace trawl::test {
 
@@ -34,27 +35,58 @@ private:
     int before_;
 };
 
-/// A second namespace behind a veth pair, the gateway to everything: 10.99.0.2 and fd00:99::2. It
-/// answers for the addresses that answer_for() names, says "unreachable" for 10.78.0.0/16 and
-/// fd00:78::/32, and is silent for the rest.
-class far_network : public network_namespace {
+/// A second namespace behind a veth pair: `near` is here and `far` there.
+class veth_network : public network_namespace {
 public:
-    far_network() : name_("trawl-test-" + std::to_string(::getpid())) {
+    /// near has the addresses V4.1/LENGTH and V6::1/64, far those that end in 2.
+    veth_network(std::string v4, std::string length, std::string v6)
+        : name_("trawl-test-" + std::to_string(::getpid())), v4_(std::move(v4)),
+          length_(std::move(length)), v6_(std::move(v6)) {
         if (std::system(("ip netns add " + name_ + " >/dev/null 2>&1").c_str()) != 0)
             skip("may not add a named network namespace");
         if (std::system((inside() + "true >/dev/null 2>&1").c_str()) != 0) { // no /sys to mount on
             remove();
             skip("may not run anything in a named network namespace");
         }
-        sh("ip link add near type veth peer name far netns " + name_);
+        sh(inside() + "ip link set lo up");
+        connect();
+    }
+    ~veth_network() { remove(); }
+
+    /// Makes the pair, also in the place of one that was deleted.
+    void connect() const {
+        sh("ip link add near type veth peer name far address 02:00:00:00:66:02 netns " + name_);
         for (auto const& in : {std::string(), inside()}) {
-            auto const side = in.empty() ? "near" : "far";
-            auto const last = in.empty() ? "1" : "2";
-            sh(in + "ip addr add 10.99.0." + last + "/24 dev " + side);
-            sh(in + "ip addr add fd00:99::" + last + "/64 dev " + side + " nodad");
-            sh(in + "ip link set lo up");
+            std::string const side = in.empty() ? "near" : "far", last = in.empty() ? "1" : "2";
+            sh(in + "ip addr add " + v4_ + "." + last + "/" + length_ + " dev " + side);
+            sh(in + "ip addr add " + v6_ + "::" + last + "/64 dev " + side + " nodad");
+            sh(in + "sysctl net.ipv6.conf." + side + ".accept_dad=0"); // takes a second or two
             sh(in + "ip link set " + side + " up");
         }
+    }
+
+    /// The kernel there answers ARP and echoes for all addresses of the prefix.
+    void answer_for(std::string const& prefix) const {
+        sh(inside() + "ip route add local " + prefix + " dev lo");
+    }
+
+    std::string inside() const { return "ip netns exec " + name_ + " "; }
+    std::string const& name() const noexcept { return name_; }
+
+private:
+    void remove() const {
+        (void)!std::system(("ip netns del " + name_ + " >/dev/null 2>&1").c_str());
+    }
+
+    std::string name_, v4_, length_, v6_;
+};
+
+/// The second namespace is the gateway to everything: 10.99.0.2 and fd00:99::2. It answers for the
+/// addresses that answer_for() names, says "unreachable" for 10.78.0.0/16 and fd00:78::/32, and is
+/// silent for the rest.
+class far_network : public veth_network {
+public:
+    far_network() : veth_network("10.99.0", "24", "fd00:99") {
         sh("ip route add default via 10.99.0.2 && ip route add default via fd00:99::2");
         sh(inside() +
            "sysctl net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0 net.ipv4.ip_forward=1 "
@@ -65,18 +97,6 @@ public:
         sh(inside() + "ip route add blackhole default");
         sh(inside() + "ip -6 route add blackhole default");
     }
-    ~far_network() { remove(); }
-
-    void answer_for(std::string const& prefix) {
-        sh(inside() + "ip route add local " + prefix + " dev lo");
-    }
-
-private:
-    void remove() const {
-        (void)!std::system(("ip netns del " + name_ + " >/dev/null 2>&1").c_str());
-    }
-    std::string inside() const { return "ip netns exec " + name_ + " "; }
-    std::string name_;
 };
 
 } // namespace trawl::test

@@ -18,59 +18,33 @@
 
 namespace trawl::test {
 
-/// A second namespace behind a veth pair that is no gateway but a link full of hosts: near has
-/// 10.64.0.1/14 and fd00:66::1/64. The hosts of the IPv4 prefixes that live_v4() names answer ARP and
-/// echoes; so do those of fd00:66::1:0/112 that live_v6() names.
-class on_link_network : public network_namespace {
+/// The second namespace is no gateway but a link full of hosts: near has 10.64.0.1/14 and
+/// fd00:66::1/64. The hosts of the IPv4 prefixes that answer_for() names answer ARP and echoes; so do
+/// those of fd00:66::1:0/112 that live_v6() names.
+class on_link_network : public veth_network {
 public:
-    on_link_network() : name_("trawl-link-" + std::to_string(::getpid())) {
-        if (std::system(("ip netns add " + name_ + " >/dev/null 2>&1").c_str()) != 0)
-            skip("may not add a named network namespace");
-        if (std::system((inside() + "true >/dev/null 2>&1").c_str()) != 0) { // no /sys to mount on
-            remove();
-            skip("may not run anything in a named network namespace");
-        }
-        sh("ip link add near type veth peer name far netns " + name_);
-        for (auto const& in : {std::string(), inside()}) {
-            auto const side = in.empty() ? "near" : "far";
-            auto const last = in.empty() ? "1" : "2";
-            sh(in + "ip addr add 10.64.0." + last + "/14 dev " + side);
-            sh(in + "ip addr add fd00:66::" + last + "/64 dev " + side + " nodad");
-            sh(in + "ip link set lo up");
-            sh(in + "sysctl net.ipv6.conf." + side + ".accept_dad=0"); // takes a second or two
-            sh(in + "ip link set " + side + " up");
-        }
-        sh(inside() + "ip link set far address 02:00:00:00:66:02");
-    }
+    on_link_network() : veth_network("10.64.0", "14", "fd00:66") {}
     on_link_network(on_link_network const&) = delete;
     on_link_network& operator=(on_link_network const&) = delete;
     ~on_link_network() {
         stop_ = true;
         if (answering_.joinable()) answering_.join();
-        remove();
-    }
-
-    /// The kernel answers ARP for what its table of local addresses has.
-    void live_v4(std::string const& prefix) {
-        sh(inside() + "ip route add local " + prefix + " dev lo");
     }
 
     /// The kernel answers solicitations only for addresses of an interface: a thread does it here.
     void live_v6(std::function<bool(icmp::detail::host const&)> alive) {
-        sh(inside() + "ip route add local fd00:66::1:0/112 dev lo");
+        answer_for("fd00:66::1:0/112");
         // All hosts are one here: it has to know near before it can answer as many of them.
         sh(inside() + "ping -c 1 -w 5 fd00:66::1");
         int const fd = listen();
         answering_ = std::thread([this, fd, alive] { answer(fd, alive); });
     }
 
-    std::string inside() const { return "ip netns exec " + name_ + " "; }
-
 private:
     // A socket stays in the namespace in which it was made.
     int listen() const {
         int const here = ::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-        int const there = ::open(("/var/run/netns/" + name_).c_str(), O_RDONLY | O_CLOEXEC);
+        int const there = ::open(("/var/run/netns/" + name()).c_str(), O_RDONLY | O_CLOEXEC);
         REQUIRE((here >= 0 && there >= 0 && ::setns(there, CLONE_NEWNET) == 0));
         int const fd = ::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_IPV6));
         sockaddr_ll to{};
@@ -103,11 +77,6 @@ private:
         ::close(fd);
     }
 
-    void remove() const {
-        (void)!std::system(("ip netns del " + name_ + " >/dev/null 2>&1").c_str());
-    }
-
-    std::string name_;
     std::atomic<bool> stop_ = false;
     std::thread answering_;
 };

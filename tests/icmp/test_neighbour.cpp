@@ -83,7 +83,7 @@ TEST_CASE("400 of 4,096 on a link are found past the kernel's neighbour table", 
 
 TEST_CASE("65,536 of 65,536 on a link are found", "[icmp]") {
     test::on_link_network link;
-    link.live_v4("10.66.0.0/16");
+    link.answer_for("10.66.0.0/16");
     auto const by = open(family::v4);
     test::channel_sweep sweep(*by, id);
     sweep.run(test::row("10.66.0.0", 65536), 2s);
@@ -136,7 +136,7 @@ TEST_CASE("one in ten IPv6 hosts on a link are found", "[icmp]") {
 TEST_CASE("the time of an echo begins when it leaves, not when its address is asked for",
           "[icmp]") {
     test::on_link_network link;
-    link.live_v4("10.66.16.0/24");
+    link.answer_for("10.66.16.0/24");
     auto const by = open(family::v4, {.few = 0});
     test::channel_sweep sweep(*by, id);
     sweep.run(test::row("10.66.16.0", 256), 1s);
@@ -150,7 +150,7 @@ TEST_CASE("the time of an echo begins when it leaves, not when its address is as
 
 TEST_CASE("the first targets of a link are left to the kernel", "[icmp]") {
     test::on_link_network link;
-    link.live_v4("10.66.16.0/24");
+    link.answer_for("10.66.16.0/24");
     auto const by = open(family::v4, {.few = 10});
     test::channel_sweep sweep(*by, id);
     sweep.run(test::row("10.66.16.0", 30), 1s);
@@ -166,7 +166,7 @@ TEST_CASE(
     "a neighbour table that is full already costs a retry, or nothing when the kernel says so",
     "[icmp]") {
     test::on_link_network link;
-    link.live_v4("10.66.16.0/24");
+    link.answer_for("10.66.16.0/24");
     int const refusal = GENERATE(0, ENOBUFS);
     std::error_code failure;
     auto by = routes::read(failure);
@@ -197,7 +197,7 @@ TEST_CASE("link-local hosts are asked by the link that they name", "[icmp]") {
 
 TEST_CASE("source, hop limit and payload of frames are as asked", "[icmp]") {
     test::on_link_network link;
-    link.live_v4("10.66.16.0/24");
+    link.answer_for("10.66.16.0/24");
     link.sh("ip addr add 10.64.0.9/14 dev near");
     // A host that takes echoes of this source and hop limit and size only.
     link.sh("echo 'table ip only { chain answering { type filter hook input priority 0;"
@@ -213,7 +213,7 @@ TEST_CASE("source, hop limit and payload of frames are as asked", "[icmp]") {
 
 TEST_CASE("with an interface named, others' links are left to the channel below", "[icmp]") {
     test::on_link_network link;
-    link.live_v4("10.66.16.0/24");
+    link.answer_for("10.66.16.0/24");
     for (auto const& [name, departed] : {std::pair("near", 2u), std::pair("lo", 0u)}) {
         auto const by =
             open(family::v4, {.packets = {.interface = ::if_nametoindex(name)}, .few = 0});
@@ -226,8 +226,8 @@ TEST_CASE("with an interface named, others' links are left to the channel below"
 
 TEST_CASE("what is not on an Ethernet link goes through the kernel, errors included", "[icmp]") {
     test::on_link_network link;
-    link.live_v4("10.66.16.0/24");
-    link.live_v4("192.0.2.0/24");
+    link.answer_for("10.66.16.0/24");
+    link.answer_for("192.0.2.0/24");
     link.sh("ip route add 192.0.2.0/25 via 10.64.0.2");
     auto const by = open(family::v4, {.few = 0});
     std::vector<host> mixed;
@@ -244,7 +244,7 @@ TEST_CASE("what is not on an Ethernet link goes through the kernel, errors inclu
 
 TEST_CASE("an interface that is gone refuses the echoes for its link, and only those", "[icmp]") {
     test::on_link_network link;
-    link.live_v4("10.66.16.0/24");
+    link.answer_for("10.66.16.0/24");
     auto const by = open(family::v4, {.few = 0});
     test::channel_sweep before(*by, id);
     before.run(test::row("10.66.16.0", 2), 500ms);

@@ -129,7 +129,7 @@ TEST_CASE("rings deliver ICMP errors about our echoes", "[icmp]") {
 
 TEST_CASE("rings ask neighbours by themselves, and leave the loopback to the kernel", "[icmp]") {
     test::on_link_network link;
-    link.live_v4("10.66.16.0/22");
+    link.answer_for("10.66.16.0/22");
     auto const by = open(family::v4);
     auto all = test::row("10.66.16.0", 1024);
     all.push_back(host(asio::ip::make_address("127.0.0.1")));
