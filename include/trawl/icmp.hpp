@@ -119,7 +119,8 @@ public:
             65536; ///< echoes of sweeps waited for at a time, 1 or more (32 bytes each)
         /// Beyond 256 addresses of a directly connected Ethernet, ask for their link addresses by
         /// ARP or neighbour discovery and send whole frames: the kernel's neighbour table has room
-        /// for 1,024 and loses what is beyond without a word. Raw sockets only.
+        /// for 1,024 and loses what is beyond without a word. Raw sockets only. Frames, those of
+        /// packet_rings too, go by the routes of the moment.
         bool ask_neighbours = true;
         /// Send and receive by memory-mapped packet rings: less CPU, past the packet filter.
         bool packet_rings = false;

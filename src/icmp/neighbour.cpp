@@ -13,7 +13,7 @@ std::size_t neighbour_channel::hash::operator()(host const& h) const noexcept {
 
 std::unique_ptr<neighbour_channel> neighbour_channel::open(family f,
                                                            std::unique_ptr<channel>& below,
-                                                           std::shared_ptr<routes const> by,
+                                                           std::shared_ptr<route_monitor> by,
                                                            options how, std::error_code& failure) {
     if (how.packets.shape.hop_limit == 0) how.packets.shape.hop_limit = system_hop_limit(f);
     auto questions = packet_socket::open(f, how.packets.receive_buffer, failure);
@@ -23,18 +23,23 @@ std::unique_ptr<neighbour_channel> neighbour_channel::open(family f,
 }
 
 neighbour_channel::neighbour_channel(std::unique_ptr<channel> below,
-                                     std::shared_ptr<routes const> by,
+                                     std::shared_ptr<route_monitor> by,
                                      std::unique_ptr<packet_socket> questions, options how)
-    : below_(std::move(below)), routes_(std::move(by)), questions_(std::move(questions)),
-      path_(std::move(how.packets), *questions_, *questions_), few_(how.few) {
+    : below_(std::move(below)), questions_(std::move(questions)),
+      path_(std::move(how.packets), std::move(by), *questions_, *questions_), few_(how.few) {
     std::ranges::copy(below_->descriptors(), std::back_inserter(descriptors_));
     descriptors_.push_back(questions_->descriptor());
 }
 
+way const* neighbour_channel::link_of(host const& target) const noexcept {
+    auto const* by = path_.way_to(target);
+    return by && by->on_link && path_.fits(*by) ? by : nullptr;
+}
+
 // Null: the kernel's business.
 way const* neighbour_channel::frames_go_by(host const& target) {
-    auto const* by = routes_->lookup(target);
-    if (!by || !by->on_link || !path_.takes(*by) || !path_.fits(*by)) return nullptr;
+    auto const* by = link_of(target);
+    if (!by) return nullptr;
     if (path_.knows(target)) return by;
     auto const mine = kernels_.find(target);
     if (mine != kernels_.end()) return mine->second == told::asked ? by : nullptr;
@@ -45,6 +50,7 @@ way const* neighbour_channel::frames_go_by(host const& target) {
 }
 
 std::size_t neighbour_channel::send(std::span<parcel const> parcels, int& failure) {
+    path_.follow(clock::now());
     std::size_t done = 0;
     while (done < parcels.size()) {
         auto const rest = parcels.subspan(done);
@@ -67,8 +73,9 @@ std::size_t neighbour_channel::send_below(std::span<parcel const> parcels, int& 
         auto const mine = kernels_.find(p.target);
         if (mine != kernels_.end() && mine->second == told::nothing) mine->second = told::asked;
     }
-    if (sent == taken || !kernels_.contains(parcels[0].target)) return taken;
-    return path_.send(parcels.first(1), *routes_->lookup(parcels[0].target), failure);
+    auto const* by = link_of(parcels[0].target);
+    if (sent == taken || !by) return taken;
+    return path_.send(parcels.first(1), *by, failure);
 }
 
 std::span<channel::arrived const> neighbour_channel::receive(bool& more) {

@@ -2,7 +2,7 @@
 
 #include "icmp/channel.hpp"
 #include "icmp/packet_path.hpp"
-#include "icmp/route.hpp"
+#include "icmp/route_monitor.hpp"
 
 #include <cstddef>
 #include <memory>
@@ -33,7 +33,7 @@ public:
     /// socket: the kernel brings the replies to it, but to a datagram one only those to its own
     /// identifier. Null with `failure`, and `below` is as before.
     static std::unique_ptr<neighbour_channel> open(family, std::unique_ptr<channel>& below,
-                                                   std::shared_ptr<routes const> by, options how,
+                                                   std::shared_ptr<route_monitor> by, options how,
                                                    std::error_code& failure);
 
     std::size_t send(std::span<parcel const> parcels, int& failure) override;
@@ -45,18 +45,18 @@ public:
     std::span<int const> descriptors() const override { return descriptors_; }
 
 private:
-    neighbour_channel(std::unique_ptr<channel> below, std::shared_ptr<routes const> by,
+    neighbour_channel(std::unique_ptr<channel> below, std::shared_ptr<route_monitor> by,
                       std::unique_ptr<packet_socket> questions, options how);
 
     struct hash {
         std::size_t operator()(host const& h) const noexcept;
     };
     enum class told : std::uint8_t { nothing, asked, answered };
+    way const* link_of(host const& target) const noexcept;
     way const* frames_go_by(host const& target);
     std::size_t send_below(std::span<parcel const>, int& failure);
 
     std::unique_ptr<channel> below_;
-    std::shared_ptr<routes const> routes_;
     std::unique_ptr<packet_socket> questions_;
     packet_path path_;
     std::size_t few_;

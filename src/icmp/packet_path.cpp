@@ -16,11 +16,29 @@ bool short_of_buffers(int failure) {
 
 } // namespace
 
-packet_path::packet_path(packet_options how, packet_socket& questions, frame_output& output)
-    : how_(std::move(how)), questions_(questions), output_(output), table_(how_.table),
+packet_path::packet_path(packet_options how, std::shared_ptr<route_monitor> by,
+                         packet_socket& questions, frame_output& output)
+    : how_(std::move(how)), monitor_(std::move(by)), routes_(monitor_->latest(clock::now())),
+      questions_(questions), output_(output), table_(how_.table),
       frame_size_(std::max(neighbour_frame, how_.shape.frame_size(family::v6))),
       frames_(frame_size_ * channel::batch) {
     leaving_.reserve(channel::batch);
+}
+
+void packet_path::follow(time_point now) {
+    auto const& latest = monitor_->latest(now);
+    if (latest == routes_) return;
+    lost_ += table_.held() + table_.ready.size() + leaving_.size();
+    leaving_.clear();
+    table_ = neighbour_table(how_.table);
+    routes_ = latest;
+}
+
+way const* packet_path::way_to(host const& target) const noexcept {
+    auto const* by = routes_->lookup(target);
+    bool const ours =
+        by && by->ethernet && (how_.interface == 0 || how_.interface == by->interface);
+    return ours ? by : nullptr;
 }
 
 void packet_path::place_echo(std::size_t index, parcel const& p, way const& by, mac const& to) {
@@ -116,6 +134,7 @@ std::size_t packet_path::send_questions(std::span<parcel const> parcels, way con
 void packet_path::turn(time_point now) {
     departed_.clear();
     last_turn_ = now;
+    follow(now);
     listen(now);
     release(now);
     ask_again(now);

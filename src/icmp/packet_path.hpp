@@ -3,6 +3,7 @@
 #include "icmp/channel.hpp"
 #include "icmp/neighbour_table.hpp"
 #include "icmp/packet_socket.hpp"
+#include "icmp/route_monitor.hpp"
 
 #include <array>
 #include <cstddef>
@@ -28,14 +29,20 @@ struct packet_options {
 ///
 /// An echo whose next hop is not known is taken, waits in the table, and leaves in a later turn();
 /// departures() tells when. One whose frame the kernel refuses then, though it had a chance for as
-/// long as echoes are held, counts in drops(): it was lost by this machine.
+/// long as echoes are held, counts in drops(): it was lost by this machine. So does one that waits
+/// while the routes change, as who was asked may no longer be the next hop.
 class packet_path {
 public:
     /// Questions and answers go by `questions`, echoes by `output`; both may be the same.
-    packet_path(packet_options how, packet_socket& questions, frame_output& output);
+    packet_path(packet_options how, std::shared_ptr<route_monitor> by, packet_socket& questions,
+                frame_output& output);
 
-    /// As channel::send(), for echoes that leave by `by`, an Ethernet way of a `routes` that
-    /// outlives this.
+    /// Takes notice of routes that have changed. Ways are valid until the next call, or turn().
+    void follow(time_point now);
+    /// How frames go there; null where they cannot.
+    way const* way_to(host const& target) const noexcept;
+
+    /// As channel::send(), for echoes that leave by `by`.
     std::size_t send(std::span<parcel const> parcels, way const& by, int& failure);
 
     /// Reads answers and sends what waited for them, a batch of each at most, so that the replies
@@ -49,10 +56,6 @@ public:
 
     /// Whether the next hop has been asked for its address here.
     bool knows(host const& next_hop) const { return table_.is_asked(next_hop); }
-    /// Whether frames can go that way.
-    bool takes(way const& by) const noexcept {
-        return by.ethernet && (how_.interface == 0 || how_.interface == by.interface);
-    }
     bool fits(way const& by) const noexcept {
         return how_.shape.packet_size(by.source.family) <= by.mtu;
     }
@@ -76,6 +79,8 @@ private:
     void ask_again(time_point now);
 
     packet_options how_;
+    std::shared_ptr<route_monitor> monitor_;
+    std::shared_ptr<routes const> routes_; // those that everything below refers to
     packet_socket& questions_;
     frame_output& output_;
     neighbour_table table_;

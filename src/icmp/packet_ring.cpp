@@ -32,7 +32,7 @@ int refuse_everything(int fd, family f) {
 
 std::unique_ptr<packet_ring_channel> packet_ring_channel::open(family f, std::uint16_t id,
                                                                std::unique_ptr<channel>& below,
-                                                               std::shared_ptr<routes const> by,
+                                                               std::shared_ptr<route_monitor> by,
                                                                packet_options how,
                                                                std::error_code& failure) {
     if (how.shape.hop_limit == 0) how.shape.hop_limit = system_hop_limit(f);
@@ -52,24 +52,20 @@ std::unique_ptr<packet_ring_channel> packet_ring_channel::open(family f, std::ui
 }
 
 packet_ring_channel::packet_ring_channel(std::unique_ptr<channel> below,
-                                         std::shared_ptr<routes const> by, parts made,
+                                         std::shared_ptr<route_monitor> by, parts made,
                                          packet_options how)
-    : below_(std::move(below)), routes_(std::move(by)), questions_(std::move(made.questions)),
-      out_(std::move(made.out)), in_(std::move(made.in)),
-      path_(std::move(how), *questions_, *out_), descriptors_{in_->descriptor(),
-                                                              questions_->descriptor()} {}
+    : below_(std::move(below)), questions_(std::move(made.questions)), out_(std::move(made.out)),
+      in_(std::move(made.in)), path_(std::move(how), std::move(by), *questions_, *out_),
+      descriptors_{in_->descriptor(), questions_->descriptor()} {}
 
 std::size_t packet_ring_channel::send(std::span<parcel const> parcels, int& failure) {
-    auto way_of = [&](parcel const& p) {
-        auto const* by = routes_->lookup(p.target);
-        return by && path_.takes(*by) ? by : nullptr;
-    };
+    path_.follow(clock::now());
     std::size_t done = 0;
     while (done < parcels.size()) {
         auto const rest = parcels.subspan(done);
-        auto const* by = way_of(rest[0]);
+        auto const* by = path_.way_to(rest[0].target);
         std::size_t run = 1;
-        while (run < rest.size() && way_of(rest[run]) == by) ++run;
+        while (run < rest.size() && path_.way_to(rest[run].target) == by) ++run;
         std::size_t taken = 0;
         if (!by)
             taken = below_->send(rest.first(run), failure);

@@ -3,7 +3,7 @@
 #include "icmp/channel.hpp"
 #include "icmp/mapped_ring.hpp"
 #include "icmp/packet_path.hpp"
-#include "icmp/route.hpp"
+#include "icmp/route_monitor.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -27,7 +27,7 @@ public:
     /// as before.
     static std::unique_ptr<packet_ring_channel> open(family, std::uint16_t id,
                                                      std::unique_ptr<channel>& below,
-                                                     std::shared_ptr<routes const> by,
+                                                     std::shared_ptr<route_monitor> by,
                                                      packet_options how, std::error_code& failure);
 
     std::size_t send(std::span<parcel const> parcels, int& failure) override;
@@ -44,11 +44,10 @@ private:
         std::unique_ptr<send_ring> out;
         std::unique_ptr<receive_ring> in;
     };
-    packet_ring_channel(std::unique_ptr<channel> below, std::shared_ptr<routes const> by, parts,
+    packet_ring_channel(std::unique_ptr<channel> below, std::shared_ptr<route_monitor> by, parts,
                         packet_options how);
 
     std::unique_ptr<channel> below_;
-    std::shared_ptr<routes const> routes_;
     std::unique_ptr<packet_socket> questions_;
     std::unique_ptr<send_ring> out_;
     std::unique_ptr<receive_ring> in_;

@@ -103,7 +103,7 @@ void detail::ports::open(port& p, family f, asio::any_io_executor const& executo
 // Where frames are of no use, or may not be sent, the raw socket does all.
 void detail::ports::go_past_ip(port& p, family f, pinger::options const& o, std::uint16_t id) {
     std::error_code failure;
-    if (!routes_) routes_ = routes::read(failure);
+    if (!routes_) routes_ = route_monitor::open(failure);
     bool opened = false;
     if (routes_) {
         packet_options how;

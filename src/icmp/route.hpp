@@ -22,6 +22,8 @@ struct way {
     bool ethernet = false; ///< next hops are found by ARP or neighbour discovery
 
     host const& next_hop(host const& target) const noexcept { return on_link ? target : gateway; }
+
+    friend bool operator==(way const&, way const&) noexcept = default;
 };
 
 /// What rtnetlink(7) tells of this network namespace, as far as routes need it.
@@ -72,6 +74,8 @@ public:
     /// policy rules, a tunnel.
     way const* lookup(host const& target) const noexcept;
 
+    friend bool operator==(routes const&, routes const&) = default;
+
 private:
     using key = std::array<std::uint8_t, 16>;
     struct prefix {
@@ -82,11 +86,13 @@ private:
     struct piece {
         key first;
         std::uint32_t target;
+        friend bool operator==(piece const&, piece const&) = default;
     };
     struct table {
         std::vector<piece> pieces;
         mutable std::size_t last = 0;
         std::uint32_t find(key const&) const noexcept;
+        friend bool operator==(table const& a, table const& b) { return a.pieces == b.pieces; }
     };
     static constexpr std::uint32_t none = 0xffffffff, kernel = 0xfffffffe;
 

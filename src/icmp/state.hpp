@@ -1,7 +1,7 @@
 #pragma once
 
 #include "icmp/driver.hpp"
-#include "icmp/route.hpp"
+#include "icmp/route_monitor.hpp"
 #include "icmp/socket.hpp"
 
 #include <trawl/detail/parking.hpp>
@@ -68,7 +68,7 @@ private:
               std::uint16_t id);
     void go_past_ip(port&, family, pinger::options const&, std::uint16_t id);
 
-    std::shared_ptr<routes const> routes_;
+    std::shared_ptr<route_monitor> routes_;
     std::vector<std::uint8_t> padding_;
     echo_form form_;
 };
