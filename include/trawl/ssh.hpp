@@ -18,13 +18,15 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace trawl::ssh {
 
 namespace detail {
 struct session_state;
-}
+struct process_state;
+} // namespace detail
 
 /// What can go wrong with an SSH host. A deadline that passed is trawl::errc::timed_out, with its
 /// phase.
@@ -203,12 +205,43 @@ struct options {
     observer* log = nullptr; ///< not owned
 };
 
+/// A terminal for a command (RFC 4254 §6.2). With one, stderr arrives on stdout and the command
+/// sees what is written to it as typed: byte 4 ends it, byte 3 interrupts.
+struct terminal {
+    std::string type = "xterm";
+    unsigned columns = 80, rows = 24;
+};
+
+/// Variables for a command's environment, name and value. Most servers take few (sshd: AcceptEnv);
+/// one that is refused is a warning to the observer and the command runs without it.
+using variables = std::vector<std::pair<std::string, std::string>>;
+
 struct exec_options {
     std::string input{}; ///< for the command's stdin, which then ends
     std::size_t max_output =
         1024 * 1024; ///< bytes kept of each stream; the rest is read and dropped
+    ssh::variables variables{};
+    std::optional<ssh::terminal> terminal{};
     std::optional<std::chrono::milliseconds>
         timeout{}; ///< instead of timeouts.exec; zero: no bound
+};
+
+struct process_options {
+    ssh::variables variables{};
+    std::optional<ssh::terminal> terminal{};
+    /// Bytes of each output stream that wait here for read(). When it is full, the peer's window
+    /// closes (libssh keeps up to 1.28 MB more) and the command waits.
+    std::size_t buffer = 64 * 1024;
+    std::optional<std::chrono::milliseconds>
+        timeout{}; ///< from start() to the end, instead of timeouts.exec; zero: no bound
+};
+
+enum class output_stream { out, err };
+
+/// Some bytes of a command's output, in the order of arrival.
+struct output_piece {
+    output_stream from = output_stream::out;
+    std::string bytes;
 };
 
 /// How a command ended. A status other than 0 is an answer, not an error.
@@ -218,6 +251,49 @@ struct completed {
     std::string out{}, err{};  ///< stdout and stderr, bytes as they came
     bool out_truncated = false, err_truncated = false; ///< more came than exec_options.max_output
     duration elapsed{};
+};
+
+/// A running command with its three streams (RFC 4254 §6), made by session::start().
+///
+///     ssh::process tail = co_await host.start("tail -f /var/log/syslog", how);
+///     tail.close_input();
+///     while (auto piece = co_await tail.read()) print(piece->from, piece->bytes);
+///     auto end = co_await tail.wait();
+///
+/// One coroutine may write while another reads; a command that answers as it reads needs both,
+/// for what nobody reads stops it. Every function throws failure when the connection is lost or the
+/// time of process_options is up. Destroying it ends the command as a cancelled exec() does. The
+/// session must stay connected meanwhile and may be destroyed first.
+class process {
+public:
+    process(process&&) noexcept;
+    process& operator=(process&&) noexcept;
+    ~process();
+
+    /// Sends `bytes` to the command's stdin as fast as the peer's window allows; returns when libssh
+    /// has all of them. False when the command does not take them any more: it has ended or closed
+    /// its stdin. Cancelling may leave a part sent.
+    awaitable<bool> write(std::string bytes);
+    /// Ends the command's stdin.
+    void close_input();
+
+    /// The next piece of either stream; nullopt when both have ended. At most
+    /// process_options.buffer bytes. Cancelling loses nothing.
+    awaitable<std::optional<output_piece>> read();
+
+    /// Drops what has not been read, and waits for the end; `out` and `err` are empty.
+    awaitable<completed> wait();
+
+    /// Sends a signal, named without SIG ("TERM", RFC 4254 §6.9). OpenSSH passes it on since 7.9;
+    /// others may ignore it, and no answer tells.
+    void signal(std::string const& name);
+    /// Tells the command that its terminal has another size (RFC 4254 §6.7).
+    void resize(unsigned columns, unsigned rows);
+
+private:
+    friend class session;
+    explicit process(std::unique_ptr<detail::process_state> state);
+    std::unique_ptr<detail::process_state> state_;
 };
 
 /// One SSH connection (RFC 4251-4254): authenticate once, then run any number of commands, several
@@ -245,6 +321,11 @@ public:
     /// command SIGTERM, closes its channel and leaves the session usable.
     awaitable<completed> exec(std::string command);
     awaitable<completed> exec(std::string command, exec_options how);
+
+    /// Starts a command and returns when the server has agreed; counts among options.max_channels
+    /// until the process is destroyed.
+    awaitable<process> start(std::string command);
+    awaitable<process> start(std::string command, process_options how);
 
     /// Says goodbye (SSH_MSG_DISCONNECT) and closes; takes a second at most and never throws for
     /// the peer's sake.

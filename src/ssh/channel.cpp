@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <utility>
 
 namespace trawl::ssh::detail {
 namespace {
@@ -12,13 +13,16 @@ constexpr std::size_t largest_write = 128 * 1024;
 
 } // namespace
 
-void channel::stream::take(char const* data, std::size_t size) {
-    auto const kept = std::min(size, budget - bytes.size());
+std::size_t channel::stream::take(char const* data, std::size_t size, overflow rest) {
+    auto const kept = std::min(size, budget - std::min(budget, bytes.size()));
     bytes.append(data, kept);
-    if (kept < size) truncated = true;
+    held = rest == overflow::hold ? size - kept : 0;
+    if (kept < size && rest == overflow::drop) truncated = true;
+    return size - held;
 }
 
-channel::channel(std::shared_ptr<transport> link, std::size_t budget) : link_(std::move(link)) {
+channel::channel(std::shared_ptr<transport> link, std::size_t budget, overflow rest)
+    : link_(std::move(link)), rest_(rest) {
     out.budget = err.budget = budget;
     if (!link_->alive()) link_->throw_lost(phase::channel);
     handle_ = ssh_channel_new(link_->handle());
@@ -26,12 +30,12 @@ channel::channel(std::shared_ptr<transport> link, std::size_t budget) : link_(st
     auto& c = callbacks_;
     ssh_callbacks_init(&c);
     c.userdata = this;
-    // The answer is the number of bytes consumed; libssh reopens the window by as many.
+    // libssh shows all it holds of the stream. The answer is the number of bytes consumed, by as
+    // many it reopens the window.
     c.channel_data_function = [](ssh_session, ssh_channel, void* data, std::uint32_t size,
                                  int is_err, void* self) {
-        auto& to = is_err ? static_cast<channel*>(self)->err : static_cast<channel*>(self)->out;
-        to.take(static_cast<char const*>(data), size);
-        return static_cast<int>(size);
+        auto& here = *static_cast<channel*>(self);
+        return here.arrived(is_err ? here.err : here.out, static_cast<char const*>(data), size);
     };
     c.channel_eof_function = [](ssh_session, ssh_channel, void* self) {
         static_cast<channel*>(self)->eof_ = true;
@@ -70,14 +74,46 @@ void channel::connection_closed() noexcept {
     handle_ = nullptr;
 }
 
+int channel::arrived(stream& to, char const* data, std::size_t size) {
+    if (fetching_) { // it shows what is being read as well
+        to.held = size;
+        return 0;
+    }
+    if (out.bytes.empty() && err.bytes.empty()) err_first_ = &to == &err;
+    return static_cast<int>(to.take(data, size, rest_));
+}
+
+void channel::throw_refused(errc code, ssh::phase at) const {
+    if (!link_->alive()) link_->throw_lost(at);
+    throw failure(code, at, link_->peer(), link_->words());
+}
+
 awaitable<> channel::open(step when) {
     opening_ = true;
     auto call = [this] { return handle_ ? ssh_channel_open_session(handle_) : SSH_ERROR; };
     int const result = co_await link_->drive(call, SSH_AGAIN, when);
     opening_ = false;
-    if (result == SSH_OK) co_return;
-    if (!link_->alive()) link_->throw_lost(when.at);
-    throw failure(errc::channel_refused, when.at, link_->peer(), link_->words());
+    if (result != SSH_OK) throw_refused(errc::channel_refused, when.at);
+}
+
+awaitable<> channel::request_terminal(ssh::terminal what, step when) {
+    auto call = [this, &what] {
+        return handle_ ? ssh_channel_request_pty_size(handle_, what.type.c_str(),
+                                                      static_cast<int>(what.columns),
+                                                      static_cast<int>(what.rows))
+                       : SSH_ERROR;
+    };
+    int const result = co_await link_->drive(call, SSH_AGAIN, when);
+    if (result != SSH_OK) throw_refused(errc::exec_failed, when.at);
+}
+
+awaitable<bool> channel::request_variable(std::string name, std::string value, step when) {
+    auto call = [this, &name, &value] {
+        return handle_ ? ssh_channel_request_env(handle_, name.c_str(), value.c_str()) : SSH_ERROR;
+    };
+    int const result = co_await link_->drive(call, SSH_AGAIN, when);
+    if (result != SSH_OK && !link_->alive()) link_->throw_lost(when.at);
+    co_return result == SSH_OK;
 }
 
 awaitable<> channel::request_exec(std::string command, step when) {
@@ -90,11 +126,10 @@ awaitable<> channel::request_exec(std::string command, step when) {
     // again; the answer to the command may have come with the end.
     if (result == SSH_OK || answered()) co_return;
     running_ = false;
-    if (!link_->alive()) link_->throw_lost(when.at);
-    throw failure(errc::exec_failed, when.at, link_->peer(), link_->words());
+    throw_refused(errc::exec_failed, when.at);
 }
 
-awaitable<> channel::feed(std::string input, step when) {
+awaitable<bool> channel::feed(std::string input, step when) {
     std::size_t sent = 0;
     while (sent < input.size() && handle_ && link_->alive() && !ended()) {
         int wrote = 0; // nothing while the last piece is in libssh's buffer, the window is full, or
@@ -110,7 +145,62 @@ awaitable<> channel::feed(std::string input, step when) {
             break; // the command has closed its side, or the connection is lost: finish() tells
         if (wrote == 0 && !moved) co_await link_->progress(when);
     }
+    co_return sent == input.size();
+}
+
+void channel::end_input() {
     if (handle_ && link_->alive() && !closed_) ssh_channel_send_eof(handle_);
+    link_->settle();
+}
+
+awaitable<std::optional<output_piece>> channel::read(step when) {
+    for (;;) {
+        if (auto piece = take_piece()) co_return piece;
+        if (eof_ || closed_) co_return std::nullopt;
+        if (!handle_ || !link_->alive()) link_->throw_lost(when.at);
+        co_await link_->progress(when);
+    }
+}
+
+std::optional<output_piece> channel::take_piece() {
+    bool const is_err = out.bytes.empty() || (err_first_ && !err.bytes.empty());
+    auto& from = is_err ? err : out;
+    if (from.bytes.empty()) return std::nullopt;
+    output_piece piece{is_err ? output_stream::err : output_stream::out,
+                       std::exchange(from.bytes, {})};
+    err_first_ = !is_err;
+    fetch_held(from, is_err);
+    return piece;
+}
+
+void channel::fetch_held(stream& to, bool is_err) {
+    if (to.held == 0 || !handle_) return;
+    std::string bytes(std::min(to.held, to.budget), '\0');
+    auto const got = ssh_channel_read_nonblocking(handle_, bytes.data(),
+                                                  static_cast<std::uint32_t>(bytes.size()), is_err);
+    bytes.resize(static_cast<std::size_t>(std::max(got, 0))); // none: the connection is lost
+    to.held = got > 0 ? to.held - bytes.size() : 0;
+    to.bytes = std::move(bytes);
+    link_->settle(); // the window was reopened
+}
+
+void channel::drop_output() {
+    rest_ = overflow::drop;
+    for (auto* of : {&out, &err}) {
+        while (of->held > 0) fetch_held(*of, of == &err);
+        of->bytes.clear();
+        of->budget = 0;
+    }
+}
+
+void channel::signal(char const* name) {
+    if (handle_ && link_->alive() && !ended()) ssh_channel_request_send_signal(handle_, name);
+    link_->settle();
+}
+
+void channel::resize(unsigned columns, unsigned rows) {
+    if (handle_ && link_->alive() && !ended())
+        ssh_channel_change_pty_size(handle_, static_cast<int>(columns), static_cast<int>(rows));
     link_->settle();
 }
 

@@ -1,10 +1,7 @@
 #include "ssh/auth.hpp"
-#include "ssh/channel.hpp"
 #include "ssh/private_key.hpp"
-#include "ssh/transport.hpp"
+#include "ssh/session_state.hpp"
 
-#include <trawl/limiter.hpp>
-#include <trawl/mutex.hpp>
 #include <trawl/net.hpp>
 #include <trawl/ssh.hpp>
 
@@ -13,39 +10,13 @@
 
 namespace trawl::ssh {
 
-using detail::channel;
 using detail::step_within;
 using detail::transport;
 using tcp = asio::ip::tcp;
 
-struct detail::session_state {
-    session_state(asio::any_io_executor on, ssh::options configuration)
-        : executor(std::move(on)), how(std::move(configuration)),
-          channels(std::max<std::size_t>(how.max_channels, 1)) {
-        peer = how.host + ":" + std::to_string(how.port);
-        if (!how.known) how.known = std::make_shared<ssh::host_keys>();
-    }
-
-    void log(severity level, std::string_view text) const {
-        if (how.log) how.log->log(level, "ssh " + peer, text);
-    }
-
-    asio::any_io_executor executor;
-    ssh::options how;
-    std::string peer, banner;
-    std::optional<asio::ip::address> address;
-    host_key shown;
-    std::shared_ptr<transport> link;
-    limiter channels;
-    std::size_t open = 0; // commands with a channel
-    bool opened = false;  // this server has granted one before
-    mutex refused;        // held by the one command that asks again
-    trawl::detail::waiter_list ended;
-};
-
 namespace {
 
-using state_ptr = std::shared_ptr<detail::session_state>;
+using detail::state_ptr;
 
 std::string to_text(tcp::endpoint const& at) {
     auto const address = at.address().to_string();
@@ -214,91 +185,6 @@ awaitable<> connect_and_establish(state_ptr self) {
     co_await establish(self, std::move(socket));
 }
 
-/// Counts a command as open, and tells those who wait for a channel when it ends.
-class open_count {
-public:
-    explicit open_count(detail::session_state& of) noexcept : of_(of) {
-        ++of_.open, of_.opened = true;
-    }
-    open_count(open_count const&) = delete;
-    open_count& operator=(open_count const&) = delete;
-    ~open_count() { --of_.open, of_.ended.wake_all(); }
-
-private:
-    detail::session_state& of_;
-};
-
-using channel_ptr = std::unique_ptr<channel>;
-
-/// Null when the server refuses a channel though it has granted one before.
-awaitable<channel_ptr> try_channel(state_ptr self, std::shared_ptr<transport> link,
-                                   std::size_t budget, detail::step when) {
-    auto opening = std::make_unique<channel>(link, budget);
-    try {
-        co_await opening->open(when);
-    } catch (failure const& thrown) {
-        if (thrown.code() != errc::channel_refused || !self->opened) throw;
-        opening.reset();
-    }
-    co_return opening;
-}
-
-/// A channel, for which it waits while the server has none to give. Servers with a MaxSessions
-/// below max_channels refuse until one of our commands ends; and sshd counts a channel until it has
-/// dealt with all input at hand, so right after an end it may still refuse. Nothing has run when a
-/// channel is refused.
-awaitable<channel_ptr> open_channel(state_ptr self, std::shared_ptr<transport> link,
-                                    std::size_t budget, detail::step when) {
-    auto opening = co_await try_channel(self, link, budget, when);
-    if (opening) co_return opening;
-    auto const turn = co_await self->refused.lock_until(when.deadline); // one asks at a time
-    for (int refused = 1; turn; ++refused) {
-        opening = co_await try_channel(self, link, budget, when);
-        if (opening) co_return opening;
-        if (self->open > 0) {
-            trawl::detail::waiter place(self->ended);
-            auto const how = co_await place.wait(when.deadline);
-            if (how == trawl::detail::wake::cancelled) trawl::detail::throw_cancelled();
-            if (how == trawl::detail::wake::timed_out) break;
-            refused = 0;
-        } else if (refused >= 5) {
-            throw failure(errc::channel_refused, when.at, self->peer, link->words());
-        } else {
-            co_await sleep_for(std::chrono::milliseconds(5 << refused));
-        }
-    }
-    throw failure(trawl::errc::timed_out, when.at, self->peer,
-                  "the server gives no further channel");
-}
-
-awaitable<completed> run_command(state_ptr self, std::string command, exec_options how) {
-    auto const started = clock::now();
-    auto const link = self->link;
-    if (!link) throw failure(errc::not_connected, phase::channel, self->peer, "connect() first");
-    auto when = step_within(phase::channel, how.timeout.value_or(self->how.timeouts.exec));
-    auto place = co_await self->channels.acquire_until(when.deadline);
-    if (!place)
-        throw failure(trawl::errc::timed_out, phase::channel, self->peer,
-                      "all " + std::to_string(self->channels.limit()) + " channels busy");
-    auto const opened = co_await open_channel(self, link, how.max_output, when);
-    open_count const counted(*self);
-    when.at = phase::exec;
-    when.idle = self->how.timeouts.idle;
-    co_await opened->request_exec(std::move(command), when);
-    co_await opened->feed(std::move(how.input), when);
-    co_await opened->finish(when);
-
-    completed done;
-    done.exit_status = opened->exit_status;
-    done.exit_signal = std::move(opened->exit_signal);
-    done.out = std::move(opened->out.bytes);
-    done.err = std::move(opened->err.bytes);
-    done.out_truncated = opened->out.truncated;
-    done.err_truncated = opened->err.truncated;
-    done.elapsed = clock::now() - started;
-    co_return done;
-}
-
 awaitable<> say_goodbye(state_ptr self) {
     auto const link = std::exchange(self->link, nullptr);
     if (!link) co_return;
@@ -331,14 +217,6 @@ awaitable<> session::connect() { return connect_and_establish(state_); }
 
 awaitable<> session::connect(tcp::socket connected) {
     return establish(state_, std::move(connected));
-}
-
-awaitable<completed> session::exec(std::string command) {
-    return run_command(state_, std::move(command), exec_options());
-}
-
-awaitable<completed> session::exec(std::string command, exec_options how) {
-    return run_command(state_, std::move(command), std::move(how));
 }
 
 awaitable<> session::disconnect() { return say_goodbye(state_); }
