@@ -1,96 +1,10 @@
-#include "cli/verb.hpp"
-#include "peers/sshd.hpp"
+#include "cli/ssh_fixture.hpp"
 
-#include <boost/json/parse.hpp>
-
-#include <algorithm>
-#include <cstdio>
-#include <functional>
 #include <map>
 
 using namespace trawl;
 using namespace trawl::test;
 namespace bj = boost::json;
-using texts = std::vector<std::string>;
-
-namespace {
-
-struct ended {
-    int code = 0;
-    std::string out, err;
-
-    std::vector<bj::object> records() const {
-        std::vector<bj::object> found;
-        std::istringstream lines(out);
-        for (std::string line; std::getline(lines, line);)
-            found.push_back(bj::parse(line).as_object());
-        return found;
-    }
-};
-
-/// Runs the verb in a process of its own, as main does; it gets a SIGINT when `stop` says so.
-ended trawl_ssh(texts words, texts command, bool json = false, std::function<bool()> stop = {}) {
-    scratch folder;
-    auto const out = folder / "out", err = folder / "err";
-    std::fflush(nullptr);
-    pid_t const pid = ::fork();
-    if (pid == 0) {
-        int const to = ::open(out.c_str(), O_WRONLY | O_CREAT, 0600),
-                  also = ::open(err.c_str(), O_WRONLY | O_CREAT, 0600);
-        ::dup2(to, 1), ::dup2(also, 2);
-        int code = 99;
-        try {
-            cli::action chosen;
-            CLI::App app;
-            cli::add_ssh(app, chosen);
-            words.insert(words.begin(), "ssh");
-            std::reverse(words.begin(), words.end()); // as CLI11 wants a vector
-            app.parse(words);
-            cli::settings said;
-            said.json = json;
-            said.command = command;
-            cli::environment here(said);
-            code = chosen(here);
-        } catch (cli::usage_error const& e) {
-            std::fprintf(stderr, "%s\n", e.what());
-            code = cli::usage;
-        } catch (std::exception const& e) {
-            std::fprintf(stderr, "%s\n", e.what());
-        }
-        std::fflush(nullptr);
-        ::_exit(code);
-    }
-    if (stop) {
-        while (!stop()) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-        ::kill(pid, SIGINT);
-    }
-    int status = 0;
-    ::waitpid(pid, &status, 0);
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status), read_text(out),
-            read_text(err)};
-}
-
-struct lab {
-    sshd server;
-    scratch folder;
-    std::string known = (folder / "known_hosts").string();
-
-    /// Options that get in, and then `more`.
-    texts with(texts more) const {
-        texts all{"-i",
-                  server.file("user").string(),
-                  "-p",
-                  std::to_string(server.port()),
-                  "-u",
-                  sshd::user(),
-                  "--known-hosts",
-                  known};
-        all.insert(all.end(), more.begin(), more.end());
-        return all;
-    }
-};
-
-} // namespace
 
 TEST_CASE("trawl ssh prints what each host said under its name", "[cli][ssh]") {
     lab here;
@@ -115,7 +29,7 @@ TEST_CASE("trawl ssh --json has a record for every host and counts that add up",
     write_text(here.known, here.server.known_hosts_line());
     auto const done =
         trawl_ssh(here.with({"127.0.0.1", "127.0.0.3:1", "127.0.0.2", "no-such-host.invalid"}),
-                  {"echo x; echo y >&2; exit 4"}, true);
+                  {"echo x; echo y >&2; exit 4"}, {.json = true});
     CHECK(done.code == cli::some_failed);
     auto const records = done.records();
     REQUIRE(records.size() == 5);
@@ -135,6 +49,7 @@ TEST_CASE("trawl ssh --json has a record for every host and counts that add up",
     CHECK(good.at("stdout_truncated") == false);
     CHECK(good.at("stderr_truncated") == false);
     CHECK(good.at("error").is_null());
+    CHECK(good.at("attempts") == 1);
     CHECK(good.at("elapsed").as_double() > 0);
     auto const error = [&](char const* target) { return hosts.at(target).at("error").as_object(); };
     CHECK(hosts.at("127.0.0.3:1").at("status") == "failed");
@@ -157,7 +72,7 @@ TEST_CASE("trawl ssh --json has a record for every host and counts that add up",
 TEST_CASE("a command that a signal ends is no ok", "[cli][ssh]") {
     lab here;
     write_text(here.known, here.server.known_hosts_line());
-    auto const done = trawl_ssh(here.with({"127.0.0.1"}), {"kill -KILL $$"}, true);
+    auto const done = trawl_ssh(here.with({"127.0.0.1"}), {"kill -KILL $$"}, {.json = true});
     CHECK(done.code == cli::some_failed);
     auto const host = done.records().at(0);
     CHECK(host.at("status") == "failed");
@@ -177,7 +92,7 @@ TEST_CASE("trawl ssh says by its exit code why nothing worked", "[cli][ssh]") {
     CHECK(denied.err.find("auth: permission denied (server allows publickey only") !=
           std::string::npos);
     auto const no_key =
-        trawl_ssh({"-i", (here.folder / "none").string(), "127.0.0.1"}, {"true"}, true);
+        trawl_ssh({"-i", (here.folder / "none").string(), "127.0.0.1"}, {"true"}, {.json = true});
     CHECK(no_key.code == cli::bad_secret);
     CHECK(no_key.records().at(0).at("type") == "summary");
     CHECK(trawl_ssh({"--password-file", (here.folder / "none").string(), "127.0.0.1"}, {"true"})
@@ -192,8 +107,8 @@ TEST_CASE("trawl ssh says by its exit code why nothing worked", "[cli][ssh]") {
 TEST_CASE("one bit of output over the budget is dropped and said", "[cli][ssh]") {
     lab here;
     write_text(here.known, here.server.known_hosts_line());
-    auto const done =
-        trawl_ssh(here.with({"127.0.0.1", "--max-output", "10"}), {"printf 0123456789X"}, true);
+    auto const done = trawl_ssh(here.with({"127.0.0.1", "--max-output", "10"}),
+                                {"printf 0123456789X"}, {.json = true});
     auto const host = done.records().at(0);
     CHECK(host.at("stdout") == "0123456789");
     CHECK(host.at("stdout_truncated") == true);
@@ -208,8 +123,9 @@ TEST_CASE("Ctrl-C ends trawl ssh with a summary that counts the rest", "[cli][ss
         auto const end = std::filesystem::directory_iterator();
         return std::distance(std::filesystem::directory_iterator(folder.path()), end) == 2;
     };
-    auto const done = trawl_ssh(here.with({"--host-key", "accept-new", "127.0.0.1", "127.0.0.2"}),
-                                {"touch " + marks + "/$$; sleep 9"}, true, both_run);
+    auto const done =
+        trawl_ssh(here.with({"--host-key", "accept-new", "127.0.0.1", "127.0.0.2"}),
+                  {"touch " + marks + "/$$; sleep 9"}, {.json = true, .stop = both_run});
     CHECK(done.code == cli::interrupted);
     auto const sum = done.records().back();
     CHECK(sum.at("type") == "summary");

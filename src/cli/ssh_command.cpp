@@ -1,0 +1,96 @@
+#include "cli/ssh_command.hpp"
+
+#include "cli/line_cutter.hpp"
+
+#include <trawl/task_group.hpp>
+
+#include <algorithm>
+#include <utility>
+
+namespace trawl::cli {
+namespace {
+
+constexpr std::size_t input_piece = 64 * 1024;
+
+/// One output stream: kept up to a bound, or cut into lines for the sink.
+class receiver {
+public:
+    receiver(ssh::output_stream which, std::size_t most, line_sink const& sink)
+        : which_(which), most_(most), sink_(sink) {}
+
+    void take(std::string_view bytes) {
+        if (sink_) {
+            pass_on(cutter_.take(bytes));
+            return;
+        }
+        auto const room = most_ - kept.size();
+        kept.append(bytes.substr(0, room));
+        truncated |= bytes.size() > room;
+    }
+    void finish() {
+        if (!cutter_.empty()) pass_on(cutter_.finish());
+    }
+
+    std::string kept;
+    bool truncated = false;
+
+private:
+    void pass_on(std::string const& lines) {
+        if (!lines.empty()) sink_(which_, lines);
+    }
+
+    ssh::output_stream which_;
+    std::size_t most_;
+    line_sink const& sink_;
+    line_cutter cutter_;
+};
+
+class running_command {
+public:
+    running_command(ssh::process process, ssh_command const& what, line_sink const& sink)
+        : process_(std::move(process)), what_(what),
+          out_(ssh::output_stream::out, what.max_output, sink),
+          err_(ssh::output_stream::err, what.max_output, sink) {}
+
+    awaitable<ssh::completed> run() {
+        // Read and written at once: a command that answers as it reads needs both.
+        auto both = [this](task_group& group) -> awaitable<> {
+            group.spawn_background(feed());
+            while (auto piece = co_await process_.read())
+                (piece->from == ssh::output_stream::out ? out_ : err_).take(piece->bytes);
+        };
+        co_await with_group(both);
+        out_.finish(), err_.finish();
+        auto done = co_await process_.wait();
+        done.out = std::move(out_.kept);
+        done.err = std::move(err_.kept);
+        done.out_truncated = out_.truncated;
+        done.err_truncated = err_.truncated;
+        co_return done;
+    }
+
+private:
+    awaitable<> feed() {
+        auto const input = what_.input ? std::string_view(*what_.input) : std::string_view();
+        for (std::size_t at = 0; at < input.size(); at += input_piece) {
+            std::string piece(input.substr(at, input_piece));
+            bool const taken = co_await process_.write(std::move(piece));
+            if (!taken) co_return; // it has ended
+        }
+        process_.close_input();
+    }
+
+    ssh::process process_;
+    ssh_command const& what_;
+    receiver out_, err_;
+};
+
+} // namespace
+
+awaitable<ssh::completed> run_command(ssh::session& host, ssh_command const& what, line_sink sink) {
+    auto process = co_await host.start(what.line);
+    running_command running(std::move(process), what, sink);
+    co_return co_await running.run();
+}
+
+} // namespace trawl::cli
