@@ -1,3 +1,4 @@
+#include "cli/prompt.hpp"
 #include "cli/ssh_fan_out.hpp"
 #include "cli/targets.hpp"
 #include "cli/verb.hpp"
@@ -20,8 +21,8 @@ constexpr std::size_t most_input = 64u << 20;
 /// What the command line said.
 struct words {
     std::vector<std::string> targets, excludes;
-    std::string script, only;
-    bool stream = false, group = false, feed_stdin = false;
+    std::string script, only, sudo_password_file;
+    bool stream = false, group = false, feed_stdin = false, as_root = false;
     login_words login;
     fan_out_options how;
     std::size_t max_output = 1024 * 1024;
@@ -56,6 +57,15 @@ std::string joined(std::vector<std::string> const& all) {
     return text;
 }
 
+/// From the file, else from the user; none where there is neither: sudo may not ask.
+std::shared_ptr<net::secret const> find_sudo_password(words const& w) {
+    if (!w.sudo_password_file.empty())
+        return std::make_shared<net::secret>(net::read_secret_file(w.sudo_password_file));
+    auto typed = ask_secret("sudo password for all hosts (empty: none): ");
+    if (!typed || typed->empty()) return {};
+    return std::make_shared<net::secret>(std::move(*typed));
+}
+
 ssh_command find_command(words const& w, std::vector<std::string> const& command) {
     ssh_command what{.line = joined(command)};
     what.max_output = w.max_output;
@@ -65,6 +75,8 @@ ssh_command find_command(words const& w, std::vector<std::string> const& command
         what.input = read_script(w.script);
     }
     if (what.line.empty()) throw usage_error("no command: trawl ssh TARGET... -- COMMAND");
+    what.as_root = w.as_root || !w.sudo_password_file.empty();
+    if (what.as_root) what.sudo_password = find_sudo_password(w);
     if (w.feed_stdin) what.input = read_input(STDIN_FILENO, "standard input");
     return what;
 }
@@ -112,6 +124,10 @@ void add_input(CLI::App& verb, words& into) {
     verb.add_flag("--stdin", into.feed_stdin,
                   "Standard input, up to 64 MiB, for every host's command")
         ->excludes(script);
+    verb.add_flag("--become", into.as_root,
+                  "Run it as root with sudo; asks once at the terminal for its password");
+    verb.add_option("--become-password-file", into.sudo_password_file,
+                    "--become with the password in the first line of a file");
 }
 
 void add_pace(CLI::App& verb, fan_out_options& into) {

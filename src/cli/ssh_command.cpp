@@ -1,10 +1,14 @@
 #include "cli/ssh_command.hpp"
 
+#include "cli/become.hpp"
 #include "cli/line_cutter.hpp"
 
 #include <trawl/task_group.hpp>
 
-#include <algorithm>
+#include <fmt/format.h>
+
+#include <optional>
+#include <random>
 #include <utility>
 
 namespace trawl::cli {
@@ -47,19 +51,27 @@ private:
 
 class running_command {
 public:
-    running_command(ssh::process process, ssh_command const& what, line_sink const& sink)
-        : process_(std::move(process)), what_(what),
+    running_command(ssh::process process, ssh_command const& what, std::optional<become> sudo,
+                    std::string peer, line_sink const& sink)
+        : process_(std::move(process)), what_(what), sudo_(std::move(sudo)), peer_(std::move(peer)),
           out_(ssh::output_stream::out, what.max_output, sink),
           err_(ssh::output_stream::err, what.max_output, sink) {}
 
     awaitable<ssh::completed> run() {
         // Read and written at once: a command that answers as it reads needs both.
         auto both = [this](task_group& group) -> awaitable<> {
-            group.spawn_background(feed());
-            while (auto piece = co_await process_.read())
-                (piece->from == ssh::output_stream::out ? out_ : err_).take(piece->bytes);
+            if (!sudo_) group.spawn_background(feed());
+            while (auto piece = co_await process_.read()) {
+                if (piece->from == ssh::output_stream::out)
+                    out_.take(piece->bytes);
+                else if (sudo_)
+                    co_await listen(group, std::move(piece->bytes));
+                else
+                    err_.take(piece->bytes);
+            }
         };
         co_await with_group(both);
+        if (sudo_) err_.take(sudo_->finish());
         out_.finish(), err_.finish();
         auto done = co_await process_.wait();
         done.out = std::move(out_.kept);
@@ -70,6 +82,29 @@ public:
     }
 
 private:
+    /// Answers sudo; the command's input follows when the command runs.
+    awaitable<> listen(task_group& group, std::string bytes) {
+        for (bool more = true; more; bytes.clear()) {
+            std::string shown;
+            auto const seen = sudo_->take(bytes, shown);
+            err_.take(shown);
+            if (seen == become::event::prompt) co_await tell_password();
+            if (seen == become::event::started) group.spawn_background(feed());
+            more = seen != become::event::nothing;
+        }
+    }
+
+    awaitable<> tell_password() {
+        if (!what_.sudo_password)
+            throw ssh::failure(ssh::errc::auth_denied, ssh::phase::exec, peer_,
+                               "sudo wants a password");
+        if (std::exchange(told_, true))
+            throw ssh::failure(ssh::errc::auth_denied, ssh::phase::exec, peer_,
+                               "sudo refused the password");
+        auto line = std::string(what_.sudo_password->view()) + "\n";
+        co_await process_.write(std::move(line));
+    }
+
     awaitable<> feed() {
         auto const input = what_.input ? std::string_view(*what_.input) : std::string_view();
         for (std::size_t at = 0; at < input.size(); at += input_piece) {
@@ -82,14 +117,26 @@ private:
 
     ssh::process process_;
     ssh_command const& what_;
+    std::optional<become> sudo_;
+    std::string peer_;
+    bool told_ = false;
     receiver out_, err_;
 };
+
+/// 64 bits that a command cannot know.
+std::string random_token() {
+    std::random_device chance;
+    return fmt::format("{:08x}{:08x}", chance(), chance());
+}
 
 } // namespace
 
 awaitable<ssh::completed> run_command(ssh::session& host, ssh_command const& what, line_sink sink) {
-    auto process = co_await host.start(what.line);
-    running_command running(std::move(process), what, sink);
+    std::optional<become> sudo;
+    if (what.as_root) sudo.emplace(random_token());
+    auto line = sudo ? sudo->wrap(what.line) : what.line;
+    auto process = co_await host.start(std::move(line));
+    running_command running(std::move(process), what, std::move(sudo), host.peer(), sink);
     co_return co_await running.run();
 }
 
