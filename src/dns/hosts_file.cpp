@@ -1,5 +1,7 @@
 #include "dns/hosts_file.hpp"
 
+#include "dns/message.hpp"
+
 #include <algorithm>
 #include <fstream>
 #include <iterator>
@@ -15,15 +17,6 @@ void add_once(std::vector<T>& to, T const& value) {
 }
 
 } // namespace
-
-std::string canonical(std::string_view name) {
-    if (name.ends_with('.')) name.remove_suffix(1);
-    std::string lower(name);
-    std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) {
-        return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-    });
-    return lower;
-}
 
 hosts_file hosts_file::parse(std::string_view text) {
     hosts_file table;
@@ -56,6 +49,27 @@ std::vector<asio::ip::address> hosts_file::addresses(std::string_view name) cons
 std::vector<std::string> hosts_file::names(asio::ip::address const& address) const {
     auto const found = by_address_.find(address);
     return found == by_address_.end() ? std::vector<std::string>() : found->second;
+}
+
+watched_hosts::watched_hosts(std::filesystem::path path) : path_(std::move(path)) {}
+
+struct ::stat watched_hosts::state() const {
+    struct ::stat found {};
+    if (::stat(path_.c_str(), &found) != 0) found = {}; // as an empty file
+    return found;
+}
+
+hosts_file const& watched_hosts::at(time_point now) {
+    if (path_.empty() || now < next_look_) return table_;
+    next_look_ = now + std::chrono::seconds(1);
+    auto const found = state();
+    bool const same = found.st_ino == seen_.st_ino && found.st_size == seen_.st_size &&
+                      found.st_mtim.tv_sec == seen_.st_mtim.tv_sec &&
+                      found.st_mtim.tv_nsec == seen_.st_mtim.tv_nsec;
+    if (same) return table_;
+    seen_ = found;
+    table_ = hosts_file::read(path_);
+    return table_;
 }
 
 } // namespace trawl::dns::detail

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <trawl/async.hpp>
+
 #include <asio/ip/address.hpp>
 
 #include <filesystem>
@@ -7,12 +9,10 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <sys/stat.h>
 #include <vector>
 
 namespace trawl::dns::detail {
-
-/// Lower case, without a trailing dot: two names are the same when this is.
-std::string canonical(std::string_view name);
 
 /// hosts(5): an address, then its names; `#` begins a comment. Lines that cannot be read are
 /// skipped, as libc does.
@@ -30,6 +30,21 @@ public:
 private:
     std::unordered_map<std::string, std::vector<asio::ip::address>> by_name_;
     std::map<asio::ip::address, std::vector<std::string>> by_address_;
+};
+
+/// A hosts file that is read again when it has changed; looked at once a second at most.
+class watched_hosts {
+public:
+    explicit watched_hosts(std::filesystem::path path);
+    hosts_file const& at(time_point now);
+
+private:
+    struct ::stat state() const;
+
+    std::filesystem::path path_;
+    hosts_file table_;
+    struct ::stat seen_ {};
+    time_point next_look_{};
 };
 
 } // namespace trawl::dns::detail

@@ -26,7 +26,7 @@ namespace trawl::test {
 /// says.
 class name_server {
 public:
-    enum type : unsigned { a = 1, cname = 5, ptr = 12, aaaa = 28 };
+    enum type : unsigned { a = 1, cname = 5, soa = 6, ptr = 12, mx = 15, txt = 16, aaaa = 28 };
     using bytes = std::vector<unsigned char>;
 
     struct query {
@@ -40,6 +40,7 @@ public:
         std::string name;
         unsigned type;
         bytes data;
+        unsigned ttl = 60;
     };
     struct reply {
         unsigned rcode = 0;
@@ -47,6 +48,8 @@ public:
         bool truncated = false;
         std::chrono::milliseconds delay{0};
         std::optional<bytes> raw = {}; // sent instead, as it is
+        bool authenticated = false;    // AD
+        std::vector<record> authority = {};
     };
     using script = std::function<std::optional<reply>(query const&)>; // nullopt: says nothing
 
@@ -125,27 +128,31 @@ private:
     static bytes encode(query const& question, reply const& answer) {
         if (answer.raw) return *answer.raw;
         bytes packet(question.packet.begin(), question.packet.begin() + 2);
-        put16(packet, 0x8180u | answer.rcode | (answer.truncated ? 0x0200u : 0u));
+        put16(packet, 0x8180u | answer.rcode | (answer.truncated ? 0x0200u : 0u) |
+                          (answer.authenticated ? 0x0020u : 0u));
         put16(packet, 1);
         put16(packet, answer.truncated ? 0 : static_cast<unsigned>(answer.records.size()));
-        put16(packet, 0);
+        put16(packet, answer.truncated ? 0 : static_cast<unsigned>(answer.authority.size()));
         put16(packet, 0);
         auto const name = encode(question.name);
         packet.insert(packet.end(), name.begin(), name.end());
         put16(packet, question.type);
         put16(packet, 1);
         if (answer.truncated) return packet;
-        for (auto const& record : answer.records) {
-            auto const owner = encode(record.name);
-            packet.insert(packet.end(), owner.begin(), owner.end());
-            put16(packet, record.type);
-            put16(packet, 1);
-            put16(packet, 0);
-            put16(packet, 60);
-            put16(packet, static_cast<unsigned>(record.data.size()));
-            packet.insert(packet.end(), record.data.begin(), record.data.end());
-        }
+        for (auto const& record : answer.records) put(packet, record);
+        for (auto const& record : answer.authority) put(packet, record);
         return packet;
+    }
+
+    static void put(bytes& packet, record const& one) {
+        auto const owner = encode(one.name);
+        packet.insert(packet.end(), owner.begin(), owner.end());
+        put16(packet, one.type);
+        put16(packet, 1);
+        put16(packet, one.ttl >> 16);
+        put16(packet, one.ttl & 0xffff);
+        put16(packet, static_cast<unsigned>(one.data.size()));
+        packet.insert(packet.end(), one.data.begin(), one.data.end());
     }
 
     awaitable<> serve_udp(task_group& group) {

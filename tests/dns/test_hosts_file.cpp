@@ -1,6 +1,11 @@
 #include "dns/hosts_file.hpp"
 #include "test.hpp"
 
+#include <filesystem>
+#include <fstream>
+#include <unistd.h>
+
+using namespace std::chrono_literals;
 using asio::ip::make_address;
 using trawl::dns::detail::hosts_file;
 using addresses = std::vector<asio::ip::address>;
@@ -33,4 +38,23 @@ TEST_CASE("a hosts file is read as libc reads it", "[dns]") {
 TEST_CASE("a hosts file that is missing is empty", "[dns]") {
     CHECK(hosts_file::read("/nonexistent/hosts").addresses("localhost").empty());
     CHECK(hosts_file::read("").addresses("localhost").empty());
+}
+
+TEST_CASE("a hosts file is read again when it has changed", "[dns]") {
+    auto const path =
+        std::filesystem::temp_directory_path() / ("trawl-hosts-" + std::to_string(::getpid()));
+    auto const write = [&](std::string const& text) { std::ofstream(path) << text; };
+    write("10.0.0.1 web\n");
+    trawl::dns::detail::watched_hosts hosts(path);
+    trawl::time_point const start{1h};
+    auto const web = [&](trawl::time_point at) { return hosts.at(at).addresses("web"); };
+    CHECK(web(start) == addresses{make_address("10.0.0.1")});
+    write("10.0.0.22 web\n");
+    CHECK(web(start + 500ms) == addresses{make_address("10.0.0.1")}); // not looked at yet
+    CHECK(web(start + 1s) == addresses{make_address("10.0.0.22")});
+    std::filesystem::remove(path);
+    CHECK(web(start + 2s).empty());
+    write("10.0.0.3 web\n");
+    CHECK(web(start + 3s) == addresses{make_address("10.0.0.3")});
+    std::filesystem::remove(path);
 }

@@ -117,3 +117,4 @@ TEST_CASE("mutated known_hosts lines break no property of the parser", "[fuzz]")
 TEST_CASE("mutated manifests are refused or read back as themselves", "[fuzz]") {
     attack("manifest");
 }
+TEST_CASE("mutated DNS answers break no property of the reader", "[fuzz]") { attack("dns"); }
