@@ -1,104 +1,16 @@
-#include "cli/verb.hpp"
+#include "cli/ping_command.hpp"
 #include "icmp/namespaces.hpp"
-#include "test.hpp"
-#include "text.hpp"
-
-#include <trawl/error.hpp>
-
-#include <boost/json/parse.hpp>
 
 #include <algorithm>
-#include <array>
 #include <csignal>
-#include <functional>
 #include <set>
-#include <sys/prctl.h>
-#include <sys/wait.h>
+#include <unistd.h>
 
 using namespace trawl;
-using namespace std::chrono_literals;
 
 namespace {
 
-struct result {
-    int code = -1;
-    std::string out, err;
-
-    std::vector<std::string> lines() const { return test::lines(out); }
-    std::vector<boost::json::object> records() const {
-        std::vector<boost::json::object> all;
-        for (auto const& line : lines()) all.push_back(boost::json::parse(line).as_object());
-        return all;
-    }
-};
-
-struct manner {
-    bool json = false, quiet = false;
-    std::function<void()> before = [] {};        ///< in the child
-    std::chrono::milliseconds interrupt_after{}; ///< 0: never
-};
-
-int run_verb(std::vector<std::string> words, manner const& how) {
-    how.before();
-    try {
-        CLI::App app("test", "trawl");
-        cli::action chosen;
-        cli::settings settings;
-        settings.json = how.json;
-        settings.quiet = how.quiet;
-        cli::add_ping(app, chosen);
-        words.insert(words.begin(), "ping");
-        std::ranges::reverse(words);
-        app.parse(words);
-        cli::environment here(settings);
-        return chosen(here);
-    } catch (CLI::ParseError const&) {
-        return cli::usage;
-    } catch (cli::usage_error const&) {
-        return cli::usage;
-    } catch (std::exception const& e) {
-        std::fprintf(stderr, "uncaught: %s\n", e.what());
-        return 99;
-    }
-}
-
-/// Runs `trawl ping WORDS...` in a child process.
-result ping(std::vector<std::string> words, manner how = {}) {
-    auto* out = std::tmpfile();
-    auto* err = std::tmpfile();
-    REQUIRE((out && err));
-    auto const child = ::fork();
-    REQUIRE(child >= 0);
-    if (child == 0) {
-        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-        ::dup2(::fileno(out), 1);
-        ::dup2(::fileno(err), 2);
-        ::_exit(run_verb(std::move(words), how));
-    }
-    if (how.interrupt_after > 0ms) {
-        ::usleep(static_cast<useconds_t>(how.interrupt_after / 1us));
-        ::kill(child, SIGINT);
-    }
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    REQUIRE(WIFEXITED(status));
-    auto const content = [](std::FILE* file) {
-        std::string all;
-        std::array<char, 65536> part;
-        std::rewind(file);
-        while (auto const length = std::fread(part.data(), 1, part.size(), file))
-            all.append(part.data(), length);
-        std::fclose(file);
-        return all;
-    };
-    auto printed = content(out);
-    return {WEXITSTATUS(status), std::move(printed), content(err)};
-}
-
-void need_icmp() {
-    auto const tried = ping({"127.0.0.1"});
-    if (tried.code == cli::nothing_reached) test::skip("needs the right to ICMP sockets");
-}
+using test::need_icmp, test::ping;
 
 std::vector<std::string> keys(boost::json::object const& o) {
     std::vector<std::string> all;
@@ -270,7 +182,7 @@ TEST_CASE("Ctrl-C ends a sweep with a summary that adds up", "[cli][icmp]") {
     test::network_namespace alone;
     alone.sh("sysctl net.ipv4.icmp_echo_ignore_all=1");
     auto const run = ping({"127.0.0.0/12", "--rate", "2000", "-t", "0.05"},
-                          {.json = true, .interrupt_after = 400ms});
+                          {.json = true, .meanwhile = [](pid_t child) { ::kill(child, SIGINT); }});
     CHECK(run.code == cli::interrupted);
     auto const records = run.records();
     REQUIRE_FALSE(records.empty());
