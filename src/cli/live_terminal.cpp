@@ -2,8 +2,15 @@
 
 #include "cli/durable.hpp"
 
+#include <trawl/error.hpp>
+
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/write.hpp>
+#include <fmt/format.h>
+
 #include <csignal>
 #include <cstdlib>
+#include <fcntl.h>
 #include <poll.h>
 #include <string>
 #include <sys/ioctl.h>
@@ -26,6 +33,11 @@ std::string_view variable(char const* name) {
 
 bool is_dumb() { return variable("TERM").empty() || variable("TERM") == "dumb"; }
 
+bool takes_more(int terminal) {
+    pollfd asked{.fd = terminal, .events = POLLOUT, .revents = 0};
+    return ::poll(&asked, 1, 0) == 1;
+}
+
 bool speaks_utf8() {
     for (auto const* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
         auto const value = variable(name);
@@ -36,6 +48,33 @@ bool speaks_utf8() {
 }
 
 } // namespace
+
+/// The terminal, opened once more: O_NONBLOCK on the descriptor that we were given would be on the
+/// shell's too.
+struct live_terminal::canvas {
+    asio::posix::stream_descriptor to;
+    std::string frame = {}; // the one that is being written
+    bool busy = false;
+    std::error_code failure = {};
+
+    /// Null where it may not be opened (after su, for instance).
+    static std::shared_ptr<canvas> open(asio::io_context& io, int terminal) {
+        int const opened = ::open(fmt::format("/proc/self/fd/{}", terminal).c_str(),
+                                  O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        if (opened < 0) return nullptr;
+        return std::shared_ptr<canvas>(new canvas{asio::posix::stream_descriptor(io, opened)});
+    }
+
+    static void write(std::shared_ptr<canvas> const& on, std::string frame) {
+        on->frame = std::move(frame);
+        on->busy = true;
+        auto written = [on](std::error_code failure, std::size_t) {
+            on->busy = false;
+            on->failure = failure;
+        };
+        asio::async_write(on->to, asio::buffer(on->frame), written);
+    }
+};
 
 std::optional<int> live_terminal::find() {
     for (int const descriptor : {STDOUT_FILENO, STDERR_FILENO})
@@ -62,7 +101,10 @@ live_look live_terminal::look() const {
 }
 
 void live_terminal::show(std::string_view picture) {
-    if (!moves_ || !takes_more()) return;
+    if (!moves_) return;
+    if (!entered_) canvas_ = canvas::open(env_.io(), descriptor_);
+    if (canvas_ ? canvas_->busy : !takes_more(descriptor_)) return;
+    if (canvas_ && canvas_->failure) throw error(canvas_->failure, "write to terminal");
     auto const now = look();
     std::string frame;
     if (!entered_) frame += enter_screen;
@@ -78,7 +120,10 @@ void live_terminal::show(std::string_view picture) {
     frame += home; // where a key that is echoed is drawn over
     entered_ = true;
     drawn_ = now;
-    write_all(descriptor_, frame, "terminal");
+    if (canvas_)
+        canvas::write(canvas_, std::move(frame));
+    else
+        write_all(descriptor_, frame, "terminal");
 }
 
 void live_terminal::close(std::string_view picture) {
@@ -97,6 +142,8 @@ void live_terminal::give_back() noexcept {
 /// Also from the handler of a second Ctrl-C.
 void live_terminal::leave() noexcept {
     if (!std::exchange(entered_, false)) return;
+    std::error_code ignored; // what is left of a frame must not come behind
+    if (canvas_) canvas_->to.close(ignored);
     // A terminal that went away is not to be restored.
     [[maybe_unused]] auto const written =
         ::write(descriptor_, leave_screen.data(), leave_screen.size());
@@ -112,11 +159,6 @@ void live_terminal::heed_signals() {
         drawn_ = {.columns = 0, .rows = 0}; // SIGQUIT: drawn anew from scratch
         heed_signals();
     });
-}
-
-bool live_terminal::takes_more() const {
-    pollfd asked{.fd = descriptor_, .events = POLLOUT, .revents = 0};
-    return ::poll(&asked, 1, 0) == 1;
 }
 
 } // namespace trawl::cli

@@ -5,7 +5,9 @@
 
 #include <asio/signal_set.hpp>
 
+#include <memory>
 #include <optional>
+#include <string_view>
 
 namespace trawl::cli {
 
@@ -14,7 +16,7 @@ namespace trawl::cli {
 /// leaves at once (a second Ctrl-C). What is logged meanwhile is told afterwards.
 ///
 /// A terminal that cannot move its cursor (TERM=dumb) gets the last picture only. A terminal that
-/// does not keep up misses pictures.
+/// does not keep up, or is stopped (Ctrl-S), misses pictures and holds nothing up.
 class live_terminal final : public live_screen {
 public:
     /// stdout, else stderr, whichever is a terminal.
@@ -34,13 +36,14 @@ private:
     void leave() noexcept;
     void give_back() noexcept;
     void heed_signals();
-    bool takes_more() const;
+    struct canvas;
 
     environment& env_;
     int descriptor_;
     bool moves_, entered_ = false;
     live_look drawn_{.columns = 0, .rows = 0}; ///< what the last picture was drawn for
     asio::signal_set signals_;
+    std::shared_ptr<canvas> canvas_; ///< null: frames are written as everything else is
 };
 
 } // namespace trawl::cli

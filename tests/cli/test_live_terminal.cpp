@@ -1,3 +1,4 @@
+#include "cli/scratch_folder.hpp"
 #include "cli/verb.hpp"
 #include "test.hpp"
 
@@ -6,6 +7,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <fcntl.h>
+#include <functional>
 #include <poll.h>
 #include <pty.h>
 #include <string>
@@ -44,6 +46,7 @@ struct manner {
     int interrupts = 0; ///< as soon as the view is there
     char const* term = "xterm-256color";
     char const* no_color = "";
+    std::function<void()> before_reading = [] {}; ///< the terminal takes nothing more meanwhile
 };
 
 int run_verb(strings words, manner const& how) {
@@ -81,6 +84,7 @@ session on_terminal(strings words, manner how = {}) {
         ::_exit(run_verb(std::move(words), how));
     }
     session seen;
+    how.before_reading();
     std::array<char, 65536> part;
     for (pollfd ready{terminal, POLLIN, 0}; ::poll(&ready, 1, 30000) == 1;) {
         auto const length = ::read(terminal, part.data(), part.size());
@@ -158,6 +162,25 @@ TEST_CASE("--live draws on whichever of stdout and stderr is a terminal", "[cli]
                                      {.stdout_elsewhere = true, .stderr_elsewhere = true});
     CHECK(neither.code == 0);
     CHECK(neither.terminal.empty());
+}
+
+TEST_CASE("a terminal that takes nothing more holds no run up", "[cli][icmp][live]") {
+    need_icmp();
+    test::scratch_folder const here;
+    auto const results = [&] { return test::content(here / "results.partial"); };
+    std::ptrdiff_t lines = 0;
+    auto const wait = [&] {
+        for (auto const until = clock::now() + std::chrono::seconds(20);
+             lines < 4096 && clock::now() < until; ::usleep(20000))
+            lines = std::ranges::count(results(), '\n');
+    };
+    // Two seconds, in which the pictures are more than a terminal keeps.
+    auto const run = on_terminal(
+        {"--live", "--output", (here / "results").string(), "--rate", "2048", "127.0.0.0/20"},
+        {.before_reading = wait});
+    CHECK(lines == 4096);
+    CHECK(run.code == 0);
+    CHECK(run.after().find("4096/4096 hosts") != std::string::npos);
 }
 
 TEST_CASE("what cannot be had with --live is said in a line that names it", "[cli][live]") {
