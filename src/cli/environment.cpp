@@ -89,7 +89,9 @@ int environment::run(awaitable<int> body) {
     std::function<void(std::error_code, int)> on_signal = [&](std::error_code failure, int) {
         if (failure) return;
         if (std::exchange(interrupted_, true)) {
+            signals.clear(); // a third time kills, should no one take the results
             if (give_back_) give_back_();
+            flush_results();
             ::_exit(interrupted);
         }
         console_.log(severity::warning, "", "stopping; once more to leave at once");
