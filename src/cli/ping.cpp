@@ -102,6 +102,8 @@ private:
 /// The terminal that --live draws on; none without it, or where there is no terminal. To be called
 /// when it is settled where results go.
 std::unique_ptr<live_terminal> screen_of(environment& env, ping_options const& o) {
+    if (o.live && o.report > 0)
+        throw usage_error("ping: --live draws how it stands all the time: leave out -Q (--report)");
     auto const terminal = o.live ? live_terminal::find() : std::nullopt;
     if (!terminal) return nullptr;
     auto const* other = env.words().json ? "--json" : o.csv ? "--csv" : "--prometheus";
@@ -312,13 +314,11 @@ void add_how(CLI::App& verb, ping_options& o) {
 void add_output(CLI::App& verb, ping_options& o) {
     verb.add_flag("-e,--each", o.each_echo, "A line (with --json, a record) for each echo");
     verb.add_flag("-D,--timestamp", o.times, "The time before the line of each echo");
-    auto* report =
-        verb.add_option("-Q,--report", o.report, "Statistics every so many seconds, with -c or -l")
-            ->check(CLI::Range(0.1, 86400.0));
+    verb.add_option("-Q,--report", o.report, "Statistics every so many seconds, with -c or -l")
+        ->check(CLI::Range(0.1, 86400.0));
     verb.add_flag("--live", o.live,
                   "Draw the hosts, their round trips and the worst of them on the terminal, and no "
-                  "line for each; without a terminal as if it were not given")
-        ->excludes(report);
+                  "line for each; without a terminal as if it were not given");
     auto* up = verb.add_flag("-a,--alive", o.only_up, "The hosts that are up, and nothing else");
     verb.add_flag("-u,--unreachable", o.only_not, "The hosts that are not up, and nothing else")
         ->excludes(up);

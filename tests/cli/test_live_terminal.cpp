@@ -191,5 +191,5 @@ TEST_CASE("what cannot be had with --live is said in a line that names it", "[cl
     CHECK(on_terminal({"--live", "--csv", "127.0.0.1"}).shows("--live and --csv"));
     auto const report = on_terminal({"--live", "-c", "2", "-Q", "1", "127.0.0.1"});
     CHECK(report.code == cli::usage);
-    CHECK(report.shows("--report excludes --live"));
+    CHECK(report.shows("ping: --live draws how it stands all the time: leave out -Q (--report)"));
 }
