@@ -39,7 +39,8 @@ live_mark mark_of(icmp::status s) noexcept {
 live_mark mark_of(live_cell const& cell) noexcept {
     using icmp::status;
     if (cell.targets == 0) return {};
-    if (cell.known() == 0) return cell.asked > 0 ? awaiting_mark : unprobed_mark;
+    if (cell.known() == 0)
+        return cell.asked > 0 ? awaiting_mark : cell.earlier > 0 ? earlier_mark : unprobed_mark;
     if (cell.up() == cell.known()) return up_mark(cell.rtt);
     if (cell.up() > 0) return share_mark(cell.up(), cell.known());
     for (auto s : {status::unknown, status::unreachable})

@@ -16,8 +16,8 @@ struct live_mark {
     bool operator==(live_mark const&) const = default;
 };
 
-constexpr live_mark unprobed_mark{238, '.'}, awaiting_mark{27, '~'}, down_mark{160, 'x'},
-    unreachable_mark{208, '!'}, unknown_mark{133, '?'};
+constexpr live_mark unprobed_mark{238, '.'}, earlier_mark{67, '='}, awaiting_mark{27, '~'},
+    down_mark{160, 'x'}, unreachable_mark{208, '!'}, unknown_mark{133, '?'};
 /// Up, with round trips under 1, 10, 100 ms, and longer.
 constexpr live_mark up_marks[] = {{46, '+'}, {40, '*'}, {34, '#'}, {28, '@'}};
 

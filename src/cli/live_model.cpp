@@ -17,6 +17,7 @@ std::uint64_t sum(std::array<std::uint64_t, 4> const& of) { return of[0] + of[1]
 
 live_cell& live_cell::operator+=(live_cell const& other) noexcept {
     targets += other.targets;
+    earlier += other.earlier;
     asked += other.asked;
     for (std::size_t i = 0; i < status.size(); ++i) status[i] += other.status[i];
     rtt = std::max(rtt, other.rtt);
@@ -93,6 +94,8 @@ void live_model::now(ping_moment const& moment) {
     lately_.push_back(moment);
     while (lately_.size() > 2 && lately_[1].elapsed + 1s <= moment.elapsed) lately_.pop_front();
 }
+
+std::uint64_t live_model::earlier() const noexcept { return sum(options_.earlier); }
 
 std::uint64_t live_model::awaiting() const noexcept {
     auto const known = sum(by_status_);

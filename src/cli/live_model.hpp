@@ -14,6 +14,7 @@ namespace trawl::cli {
 /// What is known of the targets of one cell.
 struct live_cell {
     std::uint64_t targets = 0;             ///< the cell stands for
+    std::uint64_t earlier = 0;             ///< have their results of an earlier run (--resume)
     std::uint64_t asked = 0;               ///< their first echo is out, or their name looked up
     std::array<std::uint64_t, 4> status{}; ///< by icmp::status
     duration rtt{};                        ///< the last one, of several targets the longest
@@ -48,6 +49,9 @@ public:
     };
     explicit live_model(options);
 
+    /// The target's result is among options::earlier; which one, no one knows any more.
+    void known_earlier(std::uint64_t place) { ++cells_[index(place)].earlier; }
+
     // As ping_writer's.
     void asked(std::uint64_t place);
     void unresolved(std::uint64_t place);
@@ -63,6 +67,7 @@ public:
     std::uint64_t done() const noexcept { return done_; } ///< targets that had their last echo
     /// Hosts by their state now.
     std::uint64_t count(icmp::status s) const { return by_status_[static_cast<std::size_t>(s)]; }
+    std::uint64_t earlier() const noexcept;
     std::uint64_t awaiting() const noexcept;
     std::uint64_t unprobed() const noexcept;
     double loss() const noexcept; ///< of the echoes that have ended, in per cent

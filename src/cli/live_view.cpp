@@ -60,6 +60,7 @@ private:
     }
     void states() {
         state(unprobed_mark, "unprobed", model_.unprobed());
+        if (model_.earlier() > 0) state(earlier_mark, "earlier run", model_.earlier());
         state(awaiting_mark, "awaiting", model_.awaiting());
         for (auto s : {status::up, status::down, status::unreachable, status::unknown})
             state(mark_of(s), icmp::to_string(s), model_.count(s));

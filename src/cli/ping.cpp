@@ -199,7 +199,11 @@ private:
         shown.places = list_.size();
         shown.targets = files_.size();
         shown.earlier = files_.resumed_by_status();
-        return std::make_unique<ping_live>(writer_of(env_, o, sink), shown, *screen_);
+        live_model model(shown);
+        targets::cursor const walk(list_, files_.order());
+        for (std::uint64_t p = 0; files_.resumed() > 0 && p < files_.size(); ++p)
+            if (files_.is_done(p)) model.known_earlier(walk.index(p));
+        return std::make_unique<ping_live>(writer_of(env_, o, sink), std::move(model), *screen_);
     }
 
     void draw() {

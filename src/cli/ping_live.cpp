@@ -4,9 +4,8 @@
 
 namespace trawl::cli {
 
-ping_live::ping_live(std::unique_ptr<ping_writer> results, live_model::options o,
-                     live_screen& screen)
-    : results_(std::move(results)), model_(o), screen_(screen) {}
+ping_live::ping_live(std::unique_ptr<ping_writer> results, live_model model, live_screen& screen)
+    : results_(std::move(results)), model_(std::move(model)), screen_(screen) {}
 
 void ping_live::unresolved(std::string_view name, std::string_view why, std::uint64_t place) {
     model_.unresolved(place);

@@ -12,7 +12,7 @@ namespace trawl::cli {
 class ping_live final : public ping_writer {
 public:
     /// `screen` is not owned.
-    ping_live(std::unique_ptr<ping_writer> results, live_model::options, live_screen& screen);
+    ping_live(std::unique_ptr<ping_writer> results, live_model, live_screen& screen);
 
     bool wants_echoes() const override { return results_->wants_echoes(); }
     bool satisfied() const override { return results_->satisfied(); }

@@ -75,6 +75,22 @@ TEST_CASE("without colour every state has a letter of its own", "[cli][live]") {
                                     "           <5s ################## 1\n");
 }
 
+TEST_CASE("what an earlier run asked is neither unprobed nor what it was", "[cli][live]") {
+    cli::live_model model({.places = 4, .targets = 4, .earlier = {1, 1, 0, 0}});
+    model.known_earlier(0), model.known_earlier(2);
+    auto const seen = lines(draw(model, letters));
+    auto const has = [&](std::string_view text) {
+        return std::ranges::any_of(seen, [&](auto& l) { return l.find(text) != l.npos; });
+    };
+    CHECK(seen[1].starts_with("= ."));
+    CHECK(seen[2].starts_with("= ."));
+    CHECK(has("= earlier run          2"));
+    CHECK(has(". unprobed             2"));
+    CHECK(has("+ up                   1"));
+    ended(model, 1, status::up);
+    CHECK(lines(draw(model, letters))[1].starts_with("= +"));
+}
+
 TEST_CASE("a network of 256 is sixteen by sixteen, each host at its place", "[cli][live]") {
     auto model = model_of(256);
     ended(model, 0x00, status::up);
@@ -182,7 +198,7 @@ TEST_CASE("a host asked again and again is counted once, by its last echo", "[cl
         void unresolved(std::string_view, std::string_view, std::uint64_t) override {}
         void finish(cli::pinged_hosts, cli::ping_end const&) override {}
     };
-    cli::ping_live live(std::make_unique<nothing>(), {.places = 3, .targets = 3}, screen);
+    cli::ping_live live(std::make_unique<nothing>(), model_of(3), screen);
     test::ping_events run(live, {"10.0.0.1", "10.0.0.2"});
     run.begin();
     live.unresolved("nowhere", "not found", 2);
