@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <utility>
 
 namespace trawl::cli {
@@ -36,7 +35,7 @@ ping_json::ping_json(bool each_echo, text_sink& sink, wall_clock now)
 void ping_json::write(json::record const& made) { sink_.out(made.line() + '\n'); }
 
 void ping_json::unresolved(std::string_view name, std::string_view why, std::uint64_t) {
-    ++told_[static_cast<std::size_t>(status::unknown)];
+    told_.add(status::unknown);
     sink_.err(fmt::format("trawl: ping: {}\n", why));
     json::record made("host", "ping");
     made.field("target", name).field("address", nullptr);
@@ -64,7 +63,7 @@ void ping_json::echo(pinged_host const& h, icmp::echo const& e) {
 }
 
 void ping_json::host(pinged_host const& h, icmp::result const& r) {
-    ++told_[static_cast<std::size_t>(r.status)];
+    told_.add(r.status);
     auto made = of("host", h);
     made.field("status", icmp::to_string(r.status)).field("rtt", r.rtt);
     made.field("sent", r.sent).field("received", r.received);
@@ -84,14 +83,11 @@ void ping_json::interval(pinged_hosts hosts) {
 }
 
 void ping_json::finish(pinged_hosts, ping_end const& end) {
-    std::uint64_t told = 0;
-    for (std::size_t i = 0; i < end.earlier.size(); ++i) told_[i] += end.earlier[i];
-    for (auto n : told_) told += n;
-    if (end.targets > told) told_[static_cast<std::size_t>(status::unknown)] += end.targets - told;
+    told_.complete(end);
     json::record made("summary", "ping");
-    made.field("targets", std::max(end.targets, told));
+    made.field("targets", told_.reported);
     for (auto s : {status::up, status::down, status::unreachable, status::unknown})
-        made.field(icmp::to_string(s), told_[static_cast<std::size_t>(s)]);
+        made.field(icmp::to_string(s), told_.of(s));
     made.field("elapsed", end.elapsed).field("exit", end.exit_code);
     if (end.describe) end.describe(made);
     write(made);

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "cli/ping_writer.hpp"
+#include "cli/ping_count.hpp"
 #include "json/record.hpp"
 
 namespace trawl::cli {
@@ -26,7 +26,7 @@ private:
     bool each_echo_;
     text_sink& sink_;
     wall_clock now_;
-    std::uint64_t told_[4] = {}; // hosts, by status
+    ping_count told_;
 };
 
 } // namespace trawl::cli

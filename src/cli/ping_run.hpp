@@ -2,7 +2,7 @@
 
 #include "cli/environment.hpp"
 #include "cli/ledger.hpp"
-#include "cli/ping_writer.hpp"
+#include "cli/ping_count.hpp"
 
 #include <trawl/dns.hpp>
 #include <trawl/icmp.hpp>
@@ -36,15 +36,6 @@ struct ping_plan {
     duration redraw{};                    ///< between two calls of ping_writer::redraw(); 0: none
     duration report{};                    ///< between two calls of ping_writer::interval(); 0: none
     std::vector<std::uint16_t> tcp_ports; ///< asked where no echo is answered
-};
-
-/// What the run has come to.
-struct ping_count {
-    std::uint64_t by_status[4] = {};
-    std::uint64_t reported = 0, unresolved = 0;
-
-    std::uint64_t of(icmp::status s) const { return by_status[static_cast<std::size_t>(s)]; }
-    void add(icmp::status s) { ++by_status[static_cast<std::size_t>(s)], ++reported; }
 };
 
 /// Asks names for their addresses and addresses for their names, for both kinds of run.

@@ -3,8 +3,6 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
-#include <algorithm>
-
 namespace trawl::cli {
 namespace {
 
@@ -36,7 +34,7 @@ ping_text::ping_text(options o, text_sink& sink, wall_clock now)
     : options_(o), sink_(sink), now_(std::move(now)) {}
 
 void ping_text::unresolved(std::string_view name, std::string_view why, std::uint64_t) {
-    ++told_[static_cast<std::size_t>(status::unknown)];
+    told_.add(status::unknown);
     sink_.err(fmt::format("trawl: ping: {}\n", why));
     if (options_.only_not)
         sink_.out(fmt::format("{}\n", name));
@@ -61,7 +59,7 @@ void ping_text::echo(pinged_host const& h, icmp::echo const& e) {
 }
 
 void ping_text::host(pinged_host const& h, icmp::result const& r) {
-    ++told_[static_cast<std::size_t>(r.status)];
+    told_.add(r.status);
     if (options_.only_up || options_.only_not) {
         if (options_.only_up == (r.status == status::up)) sink_.out(h.label + "\n");
         return;
@@ -81,20 +79,15 @@ void ping_text::interval(pinged_hosts hosts) {
 }
 
 void ping_text::finish(pinged_hosts hosts, ping_end const& end) {
-    std::uint64_t told = 0;
-    for (std::size_t i = 0; i < end.earlier.size(); ++i) told_[i] += end.earlier[i];
-    for (auto n : told_) told += n;
-    if (told < end.targets) { // stopped before their turn, or in the midst of it
+    if (told_.complete(end) > 0 && !options_.only_up && !options_.only_not)
         for (auto const& h : hosts)
-            if (h.tally.sent() > 0 && !options_.only_up && !options_.only_not)
+            if (h.tally.sent() > 0)
                 sink_.out(fmt::format("{}: stopped {}\n", h.label, statistics(h.tally)));
-        told_[static_cast<std::size_t>(status::unknown)] += end.targets - told;
-    }
     if (!options_.summary) return;
-    auto const of = [&](status s) { return told_[static_cast<std::size_t>(s)]; };
     sink_.err(fmt::format("{} targets: {} up, {} down, {} unreachable, {} unknown in {:.2f} s\n",
-                          end.targets, of(status::up), of(status::down), of(status::unreachable),
-                          of(status::unknown), std::chrono::duration<double>(end.elapsed).count()));
+                          end.targets, told_.of(status::up), told_.of(status::down),
+                          told_.of(status::unreachable), told_.of(status::unknown),
+                          std::chrono::duration<double>(end.elapsed).count()));
 }
 
 } // namespace trawl::cli

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "cli/ping_writer.hpp"
+#include "cli/ping_count.hpp"
 
 #include <string>
 
@@ -31,7 +31,7 @@ private:
     options options_;
     text_sink& sink_;
     wall_clock now_;
-    std::uint64_t told_[4] = {}; // hosts, by status
+    ping_count told_;
 };
 
 } // namespace trawl::cli
