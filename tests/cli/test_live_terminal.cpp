@@ -174,10 +174,10 @@ TEST_CASE("a terminal that takes nothing more holds no run up", "[cli][icmp][liv
              lines < 4096 && clock::now() < until; ::usleep(20000))
             lines = std::ranges::count(results(), '\n');
     };
-    // Two seconds, in which the pictures are more than a terminal keeps.
-    auto const run = on_terminal(
-        {"--live", "--output", (here / "results").string(), "--rate", "2048", "127.0.0.0/20"},
-        {.before_reading = wait});
+    // Two seconds of pictures with many changes of colour: more than a terminal keeps.
+    auto const run = on_terminal({"--live", "--shuffle", "--output", (here / "results").string(),
+                                  "--rate", "2048", "127.0.0.0/20"},
+                                 {.before_reading = wait});
     CHECK(lines == 4096);
     CHECK(run.code == 0);
     CHECK(run.after().find("4096/4096 hosts") != std::string::npos);

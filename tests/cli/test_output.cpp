@@ -3,7 +3,10 @@
 #include "cli/scratch_folder.hpp"
 #include "test.hpp"
 
+#include <csignal>
 #include <stdexcept>
+#include <sys/wait.h>
+#include <unistd.h>
 
 using trawl::cli::escaped;
 
@@ -47,4 +50,31 @@ TEST_CASE("gathered results go out when there are many, at a flush, and before a
     };
     CHECK(env.run(fail()) != trawl::cli::all_well);
     CHECK(written() == expected);
+}
+
+TEST_CASE("gathered results go out at a second Ctrl-C, too", "[cli]") {
+    using namespace std::chrono_literals;
+    trawl::test::scratch_folder const here;
+    auto const child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        ::alarm(20);
+        trawl::cli::environment env({.quiet = true});
+        trawl::cli::output_file file(here / "results");
+        env.out().redirect(file.number(), file.name());
+        auto stay = [&]() -> trawl::awaitable<int> {
+            env.out().gather([&] { env.out().line("the last"); });
+            ::raise(SIGINT);
+            co_await trawl::shielded(trawl::sleep_for(10ms));
+            ::raise(SIGINT);
+            co_await trawl::shielded(trawl::sleep_for(30s));
+            co_return 0;
+        };
+        ::_exit(env.run(stay()));
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    REQUIRE(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == trawl::cli::interrupted);
+    CHECK(trawl::test::content(here / "results.partial") == "the last\n");
 }
