@@ -30,7 +30,7 @@ int main(int argc, char** argv) try {
         return std::cerr << "usage: ssh USER KEY KNOWN_HOSTS PORT COMMAND ADDRESS...\n", 2;
     ssh::options options;
     options.user = argv[1];
-    options.identity = ssh::load_private_key(argv[2]);
+    options.identities = {ssh::load_private_key(argv[2])};
     ssh::host_keys::options record{.file = argv[3]};
     options.known = std::make_shared<ssh::host_keys>(record); // strict: unknown hosts are refused
     options.port = static_cast<std::uint16_t>(std::stoi(argv[4]));

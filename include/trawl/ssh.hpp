@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -44,7 +45,9 @@ enum class errc {
     not_connected,      ///< connect() was not called or failed
     bad_key,            ///< not a private key that libssh can read
     bad_passphrase,     ///< the private key is encrypted and the passphrase is wrong or missing
+    bad_agent,          ///< what answers at the agent's socket is none, or it refuses
     bad_known_hosts,    ///< the known_hosts file cannot be read or written
+    bad_certificate,    ///< not a certificate, or one for another key
     no_status, ///< the command ended without an exit status (a signal, or the server told none)
 };
 
@@ -87,6 +90,7 @@ private:
     struct state;
     friend struct key_access;
     friend private_key load_private_key(std::filesystem::path const&, net::secret const&);
+    friend private_key with_certificate(private_key const&, std::filesystem::path const&);
     std::shared_ptr<state const> state_;
 };
 
@@ -95,6 +99,11 @@ private:
 /// errc::bad_passphrase or the system's code.
 private_key load_private_key(std::filesystem::path const& file,
                              net::secret const& passphrase = net::secret());
+
+/// The key with a certificate (ssh-keygen -s, the file id_x-cert.pub), which the server is then
+/// shown instead of the bare key. Blocks while it reads. Throws error with errc::bad_certificate or
+/// the system's code.
+private_key with_certificate(private_key const& key, std::filesystem::path const& file);
 
 /// A host's public key as the protocol carries it.
 struct host_key {
@@ -187,15 +196,33 @@ struct timeouts {
         0}; ///< a command whose connection is silent for so long has failed
 };
 
+/// What a server wants to know in keyboard-interactive authentication (RFC 4256 §3.2).
+struct questions {
+    struct question {
+        std::string text;
+        bool echo = false; ///< the answer may be seen
+    };
+    std::string name, instruction;
+    std::vector<question> all;
+};
+
+class agent;
+
 struct options {
     std::string host; ///< name or address: the known_hosts key, and where to connect
     std::vector<asio::ip::address>
         addresses{}; ///< of `host`, tried in order; empty: `host` is an address
     std::uint16_t port = 22;
     std::string user{};
+    /// Keys are tried first, in this order, then those of the agent. Servers count attempts (sshd:
+    /// MaxAuthTries 6). Empty ones are skipped.
+    std::vector<private_key> identities{};
+    std::shared_ptr<ssh::agent> agent{}; ///< <trawl/ssh_agent.hpp>; shared by the sessions of a run
     /// Also answers keyboard-interactive questions that do not echo. None: no password.
     std::shared_ptr<net::secret const> password{};
-    private_key identity{}; ///< tried before the password
+    /// Answers keyboard-interactive questions instead of the password, one each, within
+    /// timeouts.auth.
+    std::function<awaitable<std::vector<net::secret>>(ssh::questions)> answer{};
     host_key_policy policy = host_key_policy::strict;
     std::shared_ptr<ssh::host_keys>
         known{}; ///< shared by the sessions of a run; none: an empty index of its own

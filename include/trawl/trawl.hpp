@@ -17,6 +17,7 @@
 #include <trawl/queue.hpp>
 #include <trawl/smtp.hpp>
 #include <trawl/ssh.hpp>
+#include <trawl/ssh_agent.hpp>
 #include <trawl/targets.hpp>
 #include <trawl/task_group.hpp>
 #include <trawl/tcp_probe.hpp>

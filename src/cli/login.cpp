@@ -1,6 +1,9 @@
 #include "cli/login.hpp"
 
+#include "cli/prompt.hpp"
+
 #include <trawl/net.hpp>
+#include <trawl/ssh_agent.hpp>
 
 #include <cstdlib>
 #include <filesystem>
@@ -35,25 +38,44 @@ std::string local_user() {
     return entry ? entry->pw_name : "";
 }
 
-/// The key of -i; without it (and without a password) the first of the usual ones that can be read.
-ssh::private_key find_identity(login_words const& w, observer& log) {
-    if (!w.identity.empty()) {
-        try {
-            return ssh::load_private_key(w.identity);
-        } catch (error const& bad) {
-            throw no_secret(bad.what());
-        }
+/// Asks for the passphrase of an encrypted key that was named.
+ssh::private_key load_named_key(fs::path const& file) {
+    try {
+        return ssh::load_private_key(file);
+    } catch (error const& bad) {
+        if (bad.code() != ssh::errc::bad_passphrase) throw;
+        auto const typed = ask_secret("passphrase of " + file.string() + ": ");
+        if (!typed) throw;
+        return ssh::load_private_key(file, *typed);
     }
-    if (!w.password_file.empty()) return {};
+}
+
+/// The key with its certificate where there is one beside it, and the bare key, as OpenSSH does.
+void add_key(std::vector<ssh::private_key>& to, ssh::private_key key, fs::path const& file) {
+    auto certificate = file;
+    certificate += "-cert.pub";
+    if (fs::exists(certificate)) to.push_back(ssh::with_certificate(key, certificate));
+    to.push_back(std::move(key));
+}
+
+/// The keys of -i; without it (and without a password) the usual ones that can be read.
+std::vector<ssh::private_key> find_identities(login_words const& w, observer& log) {
+    std::vector<ssh::private_key> keys;
+    try {
+        for (auto const& file : w.identities) add_key(keys, load_named_key(file), file);
+    } catch (error const& bad) {
+        throw no_secret(bad.what());
+    }
+    if (!keys.empty() || !w.password_file.empty()) return keys;
     for (auto const* name : {"id_ed25519", "id_ecdsa", "id_rsa"}) {
         auto const file = home() / ".ssh" / name;
         try {
-            if (fs::exists(file)) return ssh::load_private_key(file);
+            if (fs::exists(file)) add_key(keys, ssh::load_private_key(file), file);
         } catch (error const& bad) {
             log.log(severity::warning, "ssh", std::string(bad.what()) + ", not used");
         }
     }
-    return {};
+    return keys;
 }
 
 std::shared_ptr<net::secret const> find_password(login_words const& w) {
@@ -82,7 +104,7 @@ ssh::options prepare(login_words const& w, observer& log, offload_pool& blocking
     how.port = w.port;
     how.user = w.user.empty() ? local_user() : w.user;
     how.password = find_password(w);
-    how.identity = find_identity(w, log);
+    how.identities = find_identities(w, log);
     how.policy = policies.at(w.policy);
     ssh::host_keys::options keys;
     keys.file = w.known_hosts.empty() ? home() / ".ssh" / "known_hosts" : fs::path(w.known_hosts);
@@ -124,8 +146,10 @@ private:
 
 void add_login(CLI::App& verb, login_words& into) {
     verb.add_option("-u,--user", into.user, "User to log in as; default: your own name");
-    verb.add_option("-i,--identity", into.identity,
-                    "Private key file; default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa");
+    verb.add_option("-i,--identity", into.identities,
+                    "Private key file, may be given several times; default: ~/.ssh/id_ed25519, "
+                    "id_ecdsa, id_rsa and the agent's")
+        ->allow_extra_args(false);
     verb.add_option("-p,--port", into.port, "Port of targets that name none (22)")
         ->check(CLI::Range(1, 65535));
     verb.add_option("-t,--timeout", into.timeout,
@@ -147,6 +171,9 @@ awaitable<ssh::options> prepare_login(login_words w, environment& here) {
     said.hand_over(here.log());
     how.log = &here.log();
     how.known->log_to(&here.log());
+    auto agent = std::make_shared<ssh::agent>(here.io().get_executor(), ssh::agent::options());
+    bool const others_named = !w.identities.empty() || !w.password_file.empty();
+    if (agent->there() && !others_named) how.agent = std::move(agent);
     co_return how;
 }
 

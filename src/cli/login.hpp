@@ -9,12 +9,14 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace trawl::cli {
 
 /// How to log in to SSH hosts, as the command line says it.
 struct login_words {
-    std::string user, identity, password_file, known_hosts;
+    std::string user, password_file, known_hosts;
+    std::vector<std::string> identities;
     std::string policy = "strict";
     std::uint16_t port = 22;
     double timeout = 0; // seconds; 0: the library's bounds

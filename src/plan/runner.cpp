@@ -180,7 +180,7 @@ struct runner::state {
         how.addresses = {host.address};
         how.port = plan.ssh->port;
         how.user = access.user;
-        how.identity = access.identity;
+        how.identities = {access.identity};
         how.password = access.password;
         how.known = access.known;
         how.policy = plan.ssh->host_key;

@@ -22,6 +22,8 @@ constexpr description descriptions[] = {
     {errc::not_connected, "not_connected", "not connected"},
     {errc::bad_key, "bad_key", "not a readable private key"},
     {errc::bad_passphrase, "bad_passphrase", "wrong or missing passphrase"},
+    {errc::bad_agent, "bad_agent", "the agent does not help"},
+    {errc::bad_certificate, "bad_certificate", "not a certificate for this key"},
     {errc::bad_known_hosts, "bad_known_hosts", "known_hosts file cannot be used"},
     {errc::no_status, "no_status", "no exit status"},
 };

@@ -1,7 +1,9 @@
 #include "ssh/private_key.hpp"
 
 #include "ssh/base64.hpp"
+#include "ssh/wire.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -68,6 +70,21 @@ std::string private_key::fingerprint() const {
     return state_ ? detail::export_public(state_->handle).fingerprint() : std::string();
 }
 
+namespace {
+
+/// A certificate holds its type, a nonce and then the key's own fields (PROTOCOL.certkeys); libssh
+/// does not compare.
+bool is_for(host_key const& certificate, host_key const& key) {
+    detail::wire_reader whole(certificate.blob), bare(key.blob);
+    auto const type = bare.string();
+    auto const certified_type = whole.string();
+    auto const nonce = whole.string();
+    return type && nonce && certified_type->starts_with(*type) &&
+           whole.rest().starts_with(bare.rest());
+}
+
+} // namespace
+
 private_key load_private_key(std::filesystem::path const& file, net::secret const& passphrase) {
     auto const where = "ssh key " + file.string();
     auto const text = read_key_file(file, where);
@@ -81,6 +98,28 @@ private_key load_private_key(std::filesystem::path const& file, net::secret cons
     if (result != SSH_OK) throw error(encrypted ? errc::bad_passphrase : errc::bad_key, where);
     private_key out;
     out.state_ = std::make_shared<private_key::state const>(handle);
+    return out;
+}
+
+private_key with_certificate(private_key const& key, std::filesystem::path const& file) {
+    auto const where = "ssh certificate " + file.string();
+    auto const text = read_key_file(file, where);
+    // "TYPE BASE64 COMMENT"
+    auto const line = text.view();
+    auto const type = line.substr(0, line.find(' '));
+    auto const rest = line.substr(std::min(type.size() + 1, line.size()));
+    std::string const base64(rest.substr(0, rest.find_first_of(" \r\n")));
+    auto const kind = ssh_key_type_from_name(std::string(type).c_str());
+    ssh_key certificate = nullptr;
+    ssh_key both = ssh_key_dup(key_access::handle(key));
+    bool const joined = both &&
+                        ssh_pki_import_cert_base64(base64.c_str(), kind, &certificate) == SSH_OK &&
+                        is_for(detail::export_public(certificate), detail::export_public(both)) &&
+                        ssh_pki_copy_cert_to_privkey(certificate, both) == SSH_OK;
+    ssh_key_free(certificate);
+    private_key out;
+    if (both) out.state_ = std::make_shared<private_key::state const>(both);
+    if (!joined) throw error(errc::bad_certificate, where);
     return out;
 }
 

@@ -403,7 +403,7 @@ TEST_CASE("trawl's own client and the lab share one loop", "[lab]") {
         trawl::ssh::options host;
         host.port = lab.ssh_port();
         host.user = lab.user();
-        host.identity = trawl::ssh::load_private_key(lab.key_path());
+        host.identities = {trawl::ssh::load_private_key(lab.key_path())};
         host.known = std::make_shared<trawl::ssh::host_keys>(known);
         host.timeouts.handshake = 5s;
         std::size_t good = 0;

@@ -28,7 +28,8 @@ BELOW["cli"] = LIBRARY | {"json", "plan", "lab"}
 HEADER = {  # public headers whose module has another name
     "async": "async", "task_group": "async", "queue": "async", "mutex": "async", "limiter": "async",
     "offload_pool": "async", "error": "async", "observer": "async", "watchdog": "async", "detail": "async",
-    "sftp": "ssh", "smtp": "mail", "mime": "mail", "icmp_tally": "icmp", "tcp_probe": "net",
+    "sftp": "ssh", "ssh_agent": "ssh", "ssh_config": "ssh",
+    "smtp": "mail", "mime": "mail", "icmp_tally": "icmp", "tcp_probe": "net",
 }
 # Third-party headers and the only modules of src/ that name them.
 THIRD_PARTY = {

@@ -31,7 +31,7 @@ inline ssh::options good_options(sshd const& at = server()) {
     ssh::options how{.host = "127.0.0.1"};
     how.port = at.port();
     how.user = sshd::user();
-    how.identity = ssh::load_private_key(at.file("user"));
+    how.identities = {ssh::load_private_key(at.file("user"))};
     how.known = std::make_shared<ssh::host_keys>();
     how.known->parse(at.known_hosts_line(), "fixture");
     return how;

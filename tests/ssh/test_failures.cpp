@@ -151,7 +151,7 @@ TEST_CASE("garbage after the banner fails in the key exchange", "[ssh][failure]"
 TEST_CASE("a key that the server does not know is denied with the methods it allows",
           "[ssh][failure]") {
     auto how = good_options();
-    how.identity = ssh::load_private_key(server().file("stranger"));
+    how.identities = {ssh::load_private_key(server().file("stranger"))};
     auto const thrown = connect_failure(how);
     CHECK(thrown.code() == ssh::errc::auth_denied);
     CHECK(thrown.at() == ssh::phase::auth);
@@ -162,7 +162,7 @@ TEST_CASE("a key that the server does not know is denied with the methods it all
 TEST_CASE("a password where only keys count is denied, and the message does not hold it",
           "[ssh][failure]") {
     auto how = good_options();
-    how.identity = ssh::private_key();
+    how.identities.clear();
     how.password = std::make_shared<net::secret>(std::string("open-sesame-1234567"));
     auto const thrown = connect_failure(how);
     CHECK(thrown.code() == ssh::errc::auth_denied);
@@ -172,7 +172,7 @@ TEST_CASE("a password where only keys count is denied, and the message does not 
 
 TEST_CASE("without any credential the answer names what the server wants", "[ssh][failure]") {
     auto how = good_options();
-    how.identity = ssh::private_key();
+    how.identities.clear();
     auto const thrown = connect_failure(how);
     CHECK(thrown.code() == ssh::errc::auth_denied);
     CHECK(std::string(thrown.what()).find("server allows publickey only") != std::string::npos);

@@ -76,7 +76,7 @@ TEST_CASE("a server that wants a key and a password gets both", "[ssh][auth]") {
     scripted_server server({.methods = SSH_AUTH_METHOD_PUBLICKEY | SSH_AUTH_METHOD_PASSWORD,
                             .key_is_not_enough = true});
     auto how = server.options();
-    how.identity = ssh::load_private_key(trawl::test::server().file("user"));
+    how.identities = {ssh::load_private_key(trawl::test::server().file("user"))};
     how.password = password("correct horse");
     CHECK(run_once(how, "anything").exit_status == 4);
     CHECK(server.tried == words{"publickey", "password"});
