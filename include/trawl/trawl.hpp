@@ -18,6 +18,7 @@
 #include <trawl/smtp.hpp>
 #include <trawl/ssh.hpp>
 #include <trawl/ssh_agent.hpp>
+#include <trawl/ssh_config.hpp>
 #include <trawl/targets.hpp>
 #include <trawl/task_group.hpp>
 #include <trawl/tcp_probe.hpp>

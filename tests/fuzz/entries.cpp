@@ -11,6 +11,7 @@
 
 #include <trawl/error.hpp>
 #include <trawl/mime.hpp>
+#include <trawl/ssh_config.hpp>
 #include <trawl/targets.hpp>
 
 #include <fmt/format.h>
@@ -262,6 +263,26 @@ void run_known_hosts(std::string_view input) {
     }
 }
 
+// ---- ssh_config ----
+
+/// Every Include finds the input again, so that nesting has to end.
+void run_ssh_config(std::string_view input) {
+    ssh::config all({"me", "/home/me"});
+    std::size_t left = 20; // each may include more than one
+    auto const find = [&](std::string const&) {
+        std::vector<ssh::config::file> found;
+        if (left > 0) --left, found.push_back({"again", std::string(input)});
+        return found;
+    };
+    all.parse({"config", std::string(input)}, find);
+    for (auto const* host : {"a", "web1", "x.example"}) {
+        auto const named = all.lookup(host);
+        require(named.port != 0, "a port that is none");
+        require(!named.host_name || !named.host_name->empty(), "an empty host name");
+        require(all.lookup(host, "root").user == "root", "a user that was named is not taken");
+    }
+}
+
 // ---- backup manifests ----
 
 void look_at_manifest(std::string_view text) {
@@ -323,7 +344,7 @@ void run_dns(std::string_view input) {
 constexpr entry all[] = {
     {"icmp", run_icmp}, {"targets", run_targets},         {"smtp", run_smtp},
     {"mime", run_mime}, {"known_hosts", run_known_hosts}, {"manifest", run_manifest},
-    {"dns", run_dns},
+    {"dns", run_dns},   {"ssh_config", run_ssh_config},
 };
 
 } // namespace

@@ -118,3 +118,6 @@ TEST_CASE("mutated manifests are refused or read back as themselves", "[fuzz]") 
     attack("manifest");
 }
 TEST_CASE("mutated DNS answers break no property of the reader", "[fuzz]") { attack("dns"); }
+TEST_CASE("mutated OpenSSH configurations break no property of the reader", "[fuzz]") {
+    attack("ssh_config");
+}
