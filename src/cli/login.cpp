@@ -27,17 +27,6 @@ std::map<std::string, ssh::host_key_policy> const policies{
     {"auto-add", ssh::host_key_policy::auto_add},
 };
 
-fs::path home() {
-    if (char const* set = std::getenv("HOME"); set && *set) return set;
-    auto const* entry = ::getpwuid(::geteuid());
-    return entry ? entry->pw_dir : "/";
-}
-
-std::string local_user() {
-    auto const* entry = ::getpwuid(::geteuid());
-    return entry ? entry->pw_name : "";
-}
-
 /// Asks for the passphrase of an encrypted key that was named.
 ssh::private_key load_named_key(fs::path const& file) {
     try {
@@ -50,14 +39,6 @@ ssh::private_key load_named_key(fs::path const& file) {
     }
 }
 
-/// The key with its certificate where there is one beside it, and the bare key, as OpenSSH does.
-void add_key(std::vector<ssh::private_key>& to, ssh::private_key key, fs::path const& file) {
-    auto certificate = file;
-    certificate += "-cert.pub";
-    if (fs::exists(certificate)) to.push_back(ssh::with_certificate(key, certificate));
-    to.push_back(std::move(key));
-}
-
 /// The keys of -i; without it (and without a password) the usual ones that can be read.
 std::vector<ssh::private_key> find_identities(login_words const& w, observer& log) {
     std::vector<ssh::private_key> keys;
@@ -68,7 +49,7 @@ std::vector<ssh::private_key> find_identities(login_words const& w, observer& lo
     }
     if (!keys.empty() || !w.password_file.empty()) return keys;
     for (auto const* name : {"id_ed25519", "id_ecdsa", "id_rsa"}) {
-        auto const file = home() / ".ssh" / name;
+        auto const file = home_folder() / ".ssh" / name;
         try {
             if (fs::exists(file)) add_key(keys, ssh::load_private_key(file), file);
         } catch (error const& bad) {
@@ -101,20 +82,17 @@ std::string read_if_there(fs::path const& file, observer& log) {
 /// connection.
 ssh::options prepare(login_words const& w, observer& log, offload_pool& blocking) {
     ssh::options how{.host = {}};
-    how.port = w.port;
+    if (w.port != 0) how.port = w.port;
     how.user = w.user.empty() ? local_user() : w.user;
     how.password = find_password(w);
     how.identities = find_identities(w, log);
-    how.policy = policies.at(w.policy);
-    ssh::host_keys::options keys;
-    keys.file = w.known_hosts.empty() ? home() / ".ssh" / "known_hosts" : fs::path(w.known_hosts);
-    keys.blocking = &blocking;
-    keys.log = &log;
-    how.known = std::make_shared<ssh::host_keys>(keys);
-    if (w.known_hosts.empty()) {
-        fs::path const global = "/etc/ssh/ssh_known_hosts";
-        how.known->parse(read_if_there(global, log), global.native());
-    }
+    if (!w.policy.empty()) how.policy = policies.at(w.policy);
+    if (w.known_hosts.empty())
+        how.known = read_known_hosts(
+            {(home_folder() / ".ssh" / "known_hosts").string(), "/etc/ssh/ssh_known_hosts"}, log,
+            blocking);
+    else
+        how.known = read_known_hosts({w.known_hosts}, log, blocking);
     if (w.timeout > 0) {
         std::chrono::milliseconds const limit(static_cast<std::int64_t>(w.timeout * 1000));
         how.timeouts.connect = how.timeouts.handshake = how.timeouts.auth = how.timeouts.exec =
@@ -123,26 +101,38 @@ ssh::options prepare(login_words const& w, observer& log, offload_pool& blocking
     return how;
 }
 
-/// Warnings of the pool's threads, handed to the observer when they are back on the loop.
-class kept_log : public observer {
-public:
-    void log(severity level, std::string_view where, std::string_view text) override {
-        lines_.push_back({level, std::string(where), std::string(text)});
-    }
-    void hand_over(observer& to) {
-        for (auto const& l : lines_) to.log(l.level, l.where, l.text);
-        lines_.clear();
-    }
-
-private:
-    struct line {
-        severity level;
-        std::string where, text;
-    };
-    std::vector<line> lines_;
-};
-
 } // namespace
+
+fs::path home_folder() {
+    if (char const* set = std::getenv("HOME"); set && *set) return set;
+    auto const* entry = ::getpwuid(::geteuid());
+    return entry ? entry->pw_dir : "/";
+}
+
+std::string local_user() {
+    auto const* entry = ::getpwuid(::geteuid());
+    return entry ? entry->pw_name : "";
+}
+
+void add_key(std::vector<ssh::private_key>& to, ssh::private_key key, fs::path const& file) {
+    auto certificate = file;
+    certificate += "-cert.pub";
+    if (fs::exists(certificate)) to.push_back(ssh::with_certificate(key, certificate));
+    to.push_back(std::move(key));
+}
+
+std::shared_ptr<ssh::host_keys> read_known_hosts(std::vector<std::string> const& files,
+                                                 observer& log, offload_pool& blocking) {
+    ssh::host_keys::options how;
+    how.blocking = &blocking;
+    how.log = &log;
+    auto const first = files.empty() || files[0] == "none" ? std::string() : files[0];
+    how.file = first;
+    auto known = std::make_shared<ssh::host_keys>(how);
+    for (std::size_t i = 1; i < files.size(); ++i)
+        known->parse(read_if_there(files[i], log), files[i]);
+    return known;
+}
 
 void add_login(CLI::App& verb, login_words& into) {
     verb.add_option("-u,--user", into.user, "User to log in as; default: your own name");

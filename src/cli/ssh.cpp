@@ -21,7 +21,7 @@ constexpr std::size_t most_input = 64u << 20;
 /// What the command line said.
 struct words {
     std::vector<std::string> targets, excludes;
-    std::string script, only, sudo_password_file;
+    std::string script, only, sudo_password_file, config_file;
     bool stream = false, group = false, feed_stdin = false, as_root = false;
     login_words login;
     fan_out_options how;
@@ -105,7 +105,8 @@ int run(environment& here, words const& w) {
     auto const what = find_command(w, here.words().command);
     auto const writer = find_writer(w, here);
     fan_out work(here, what, w.how, *writer);
-    return here.run(work.run(w.login, std::move(hosts), only.get()));
+    ssh_login login(here, w.login, w.config_file);
+    return here.run(work.run(login, std::move(hosts), only.get()));
 }
 
 void add_output(CLI::App& verb, words& into) {
@@ -158,6 +159,9 @@ void add_ssh(CLI::App& app, action& chosen) {
     add_output(*verb, *w);
     add_input(*verb, *w);
     add_login(*verb, w->login);
+    verb->add_option("-F,--config", w->config_file,
+                     "OpenSSH configuration file, or none; default: ~/.ssh/config and "
+                     "/etc/ssh/ssh_config");
     verb->callback([w, &chosen] { chosen = [w](environment& here) { return run(here, *w); }; });
 }
 

@@ -41,12 +41,12 @@ fan_out::fan_out(environment& here, ssh_command const& what, fan_out_options how
     if (how.ramp > 0) ramp_.emplace(how.ramp);
 }
 
-awaitable<int> fan_out::run(login_words const& words, targets::list hosts,
-                            earlier_results const* only) {
+awaitable<int> fan_out::run(ssh_login& login, targets::list hosts, earlier_results const* only) {
     totals_.targets = only ? only->count(hosts) : hosts.size();
     int hindered = all_well;
     try {
-        login_ = co_await prepare_login(words, here_);
+        login_ = &login;
+        co_await login.prepare();
         co_await start_all(hosts, only);
     } catch (no_secret const& why) {
         here_.log().log(severity::error, "", why.what());
@@ -97,11 +97,9 @@ awaitable<> fan_out::one(targets::target target, [[maybe_unused]] limiter::ticke
 /// One try, from its address to the command's end.
 awaitable<> fan_out::reach(ssh_answer& answer) {
     auto const& target = answer.target;
-    auto how = login_;
-    how.host = target.host();
-    if (target.port) how.port = *target.port;
     try {
-        how.addresses = co_await addresses_of(target);
+        auto how = co_await login_->options_for(target);
+        how.addresses = co_await addresses_of(target, how.host);
         if (how.addresses.size() == 1) answer.address = how.addresses.front();
         if (ramp_) co_await ramp_->turn();
         co_await attempt(how, answer);
@@ -130,14 +128,18 @@ awaitable<> fan_out::attempt(ssh::options const& how, ssh_answer& answer) {
     answer.address = host.address();
 }
 
-awaitable<std::vector<asio::ip::address>> fan_out::addresses_of(targets::target const& target) {
+/// `host`: what the target means, by the configuration.
+awaitable<std::vector<asio::ip::address>> fan_out::addresses_of(targets::target const& target,
+                                                                std::string host) {
     std::vector<asio::ip::address> found;
-    if (target.address) {
-        found.push_back(*target.address);
+    asio::error_code is_name;
+    auto const address = asio::ip::make_address(host, is_name);
+    if (!is_name) {
+        found.push_back(address);
         co_return found;
     }
     try {
-        found = co_await resolver_.addresses(target.name);
+        found = co_await resolver_.addresses(host);
     } catch (error const& unknown) {
         throw ssh::failure(unknown.code(), ssh::phase::resolve, target.to_string(), unknown.said());
     }

@@ -1,8 +1,8 @@
 #pragma once
 
 #include "cli/environment.hpp"
-#include "cli/login.hpp"
 #include "cli/ssh_command.hpp"
+#include "cli/ssh_login.hpp"
 #include "cli/ssh_only.hpp"
 #include "cli/ssh_writer.hpp"
 
@@ -31,14 +31,15 @@ public:
     fan_out(environment& here, ssh_command const& what, fan_out_options how, ssh_writer& writer);
 
     /// Returns the exit code of the verb.
-    awaitable<int> run(login_words const& words, targets::list hosts, earlier_results const* only);
+    awaitable<int> run(ssh_login& login, targets::list hosts, earlier_results const* only);
 
 private:
     awaitable<> start_all(targets::list const& hosts, earlier_results const* only);
     awaitable<> one(targets::target target, limiter::ticket place);
     awaitable<> reach(ssh_answer& answer);
     awaitable<> attempt(ssh::options const& how, ssh_answer& answer);
-    awaitable<std::vector<asio::ip::address>> addresses_of(targets::target const& target);
+    awaitable<std::vector<asio::ip::address>> addresses_of(targets::target const& target,
+                                                           std::string host);
     awaitable<bool> try_again(ssh_answer const& answer);
     void count(ssh_answer const& answer);
     int summarise(int hindered);
@@ -47,7 +48,7 @@ private:
     ssh_command const& what_;
     fan_out_options options_;
     ssh_writer& writer_;
-    ssh::options login_{.host = {}};
+    ssh_login* login_ = nullptr;
     limiter places_;
     std::optional<pacer> ramp_;
     dns::resolver resolver_;

@@ -45,6 +45,8 @@ inline ended trawl_ssh(texts words, texts command, run_as how = {}) {
         int const to = ::open(out.c_str(), O_WRONLY | O_CREAT, 0600),
                   also = ::open(err.c_str(), O_WRONLY | O_CREAT, 0600);
         ::dup2(::open(in.c_str(), O_RDONLY), 0), ::dup2(to, 1), ::dup2(also, 2);
+        // Nothing of whoever runs the tests.
+        ::setenv("HOME", folder.path().c_str(), 1), ::unsetenv("SSH_AUTH_SOCK");
         int code = 99;
         try {
             cli::action chosen;
@@ -88,7 +90,9 @@ struct lab {
 
     /// Options that get in, and then `more`.
     texts with(texts more) const {
-        texts all{"-i",
+        texts all{"-F",
+                  "none",
+                  "-i",
                   server.file("user").string(),
                   "-p",
                   std::to_string(server.port()),

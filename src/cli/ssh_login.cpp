@@ -1,0 +1,130 @@
+#include "cli/ssh_login.hpp"
+
+#include <trawl/error.hpp>
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+namespace trawl::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Keywords that change nothing here, or that distributions set for everybody.
+constexpr std::string_view harmless[] = {
+    "sendenv",        "setenv",        "hashknownhosts",    "gssapiauthentication",
+    "forwardagent",   "forwardx11",    "forwardx11trusted", "gssapidelegatecredentials",
+    "compression",    "controlmaster", "controlpath",       "controlpersist",
+    "addkeystoagent", "loglevel",      "visualhostkey",     "requesttty",
+    "tcpkeepalive",   "escapechar",    "updatehostkeys",    "batchmode",
+};
+
+void tell_problems(ssh::config const& config, observer& log) {
+    for (auto const& one : config.problems()) {
+        auto const keyword = one.text.substr(0, one.text.find(' '));
+        bool const minor = std::ranges::find(harmless, keyword) != std::end(harmless);
+        log.log(minor ? severity::debug : severity::warning, "ssh config " + one.where, one.text);
+    }
+}
+
+ssh::host_key_policy policy_of(std::string const& checking) {
+    if (checking == "accept-new") return ssh::host_key_policy::accept_new;
+    if (checking == "no") return ssh::host_key_policy::warn;
+    return ssh::host_key_policy::strict; // yes; and ask, for nobody is there to be asked
+}
+
+} // namespace
+
+ssh_login::ssh_login(environment& here, login_words const& words, std::string file)
+    : here_(here), words_(words), file_(std::move(file)) {}
+
+awaitable<> ssh_login::prepare() {
+    base_ = co_await prepare_login(words_, here_);
+    auto const home = home_folder();
+    std::vector<fs::path> files{home / ".ssh/config", "/etc/ssh/ssh_config"};
+    if (!file_.empty()) files = {file_};
+    if (file_ == "none") files.clear();
+    ssh::config::local const me{local_user(), home.string()};
+    auto work = [&] { return std::make_unique<ssh::config const>(ssh::load_config(files, me)); };
+    config_ = co_await here_.blocking().run(std::move(work));
+    tell_problems(*config_, here_.log());
+}
+
+awaitable<ssh::options> ssh_login::options_for(targets::target const& target) {
+    std::optional<std::string> user;
+    if (!words_.user.empty()) user = words_.user;
+    auto const said = config_->lookup(target.host(), user);
+    auto how = base_;
+    how.host = said.host_name.value_or(target.host());
+    if (said.user) how.user = *said.user;
+    if (words_.port == 0) how.port = said.port.value_or(22);
+    if (target.port) how.port = *target.port;
+    if (said.proxy_jump && *said.proxy_jump != "none")
+        throw ssh::failure(ssh::errc::connect_failed, ssh::phase::connect, target.to_string(),
+                           "ProxyJump is not supported");
+    if (said.strict_host_key_checking && words_.policy.empty())
+        how.policy = policy_of(*said.strict_host_key_checking);
+    if (said.connect_timeout && words_.timeout <= 0)
+        how.timeouts.connect = how.timeouts.handshake = *said.connect_timeout;
+    bool const others_named = !words_.identities.empty() || !words_.password_file.empty();
+    if (!others_named && !said.identity_files.empty())
+        how.identities = co_await keys_of(said.identity_files);
+    if (said.identities_only.value_or(false)) how.agent.reset();
+    if (said.known_hosts_files && words_.known_hosts.empty())
+        how.known = co_await known_of(*said.known_hosts_files);
+    mention(said.ciphers.has_value(), "Ciphers");
+    mention(said.kex_algorithms.has_value(), "KexAlgorithms");
+    mention(said.macs.has_value(), "MACs");
+    mention(said.server_alive_interval.has_value(), "ServerAliveInterval");
+    co_return how;
+}
+
+/// A file that is missing or cannot be used is left out, as OpenSSH does.
+awaitable<ssh_login::key_list> ssh_login::keys_of(std::vector<std::string> const& files) {
+    key_list all;
+    for (auto const& file : files) {
+        if (!keys_.contains(file)) {
+            std::string trouble;
+            auto work = [&] {
+                key_list loaded;
+                try {
+                    if (fs::exists(file)) add_key(loaded, ssh::load_private_key(file), file);
+                } catch (error const& bad) {
+                    trouble = bad.what();
+                }
+                return loaded;
+            };
+            auto loaded = co_await here_.blocking().run(std::move(work));
+            bool const first = keys_.emplace(file, std::move(loaded)).second;
+            if (first && !trouble.empty())
+                here_.log().log(severity::warning, "ssh", trouble + ", not used");
+        }
+        auto const& keys = keys_.at(file);
+        all.insert(all.end(), keys.begin(), keys.end());
+    }
+    co_return all;
+}
+
+/// New keys go to the first of the files.
+awaitable<ssh_login::index> ssh_login::known_of(std::vector<std::string> const& files) {
+    if (auto const found = known_.find(files); found != known_.end()) co_return found->second;
+    kept_log said;
+    auto& blocking = here_.blocking();
+    auto work = [&] { return read_known_hosts(files, said, blocking); };
+    auto read = co_await blocking.run(std::move(work));
+    auto const [place, fresh] = known_.emplace(files, std::move(read));
+    if (fresh) {
+        said.hand_over(here_.log());
+        place->second->log_to(&here_.log());
+    }
+    co_return place->second;
+}
+
+void ssh_login::mention(bool said, char const* keyword) {
+    if (said && mentioned_.insert(keyword).second)
+        here_.log().log(severity::warning, "ssh config",
+                        std::string(keyword) + " is not supported, what is built in is used");
+}
+
+} // namespace trawl::cli

@@ -1,0 +1,51 @@
+#pragma once
+
+#include "cli/environment.hpp"
+#include "cli/login.hpp"
+
+#include <trawl/ssh.hpp>
+#include <trawl/ssh_config.hpp>
+#include <trawl/targets.hpp>
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace trawl::cli {
+
+/// How to log in to each host: what the command line says, then the configuration files, then the
+/// defaults. Keys and known_hosts files are read once for all hosts. Outlives its calls.
+class ssh_login {
+public:
+    /// `files`: -F, or empty for ~/.ssh/config and /etc/ssh/ssh_config.
+    ssh_login(environment& here, login_words const& words, std::string file);
+
+    /// Reads everything that is for all hosts. Throws as prepare_login does.
+    awaitable<> prepare();
+
+    /// Options for a target; its addresses are left to the caller, who looks up options.host.
+    /// Throws ssh::failure for what is not supported for this host, error for a known_hosts file
+    /// that cannot be read.
+    awaitable<ssh::options> options_for(targets::target const& target);
+
+private:
+    using key_list = std::vector<ssh::private_key>;
+    using index = std::shared_ptr<ssh::host_keys>;
+
+    awaitable<key_list> keys_of(std::vector<std::string> const& files);
+    awaitable<index> known_of(std::vector<std::string> const& files);
+    void mention(bool said, char const* keyword);
+
+    environment& here_;
+    login_words const& words_;
+    std::string file_;
+    ssh::options base_{.host = {}};
+    std::unique_ptr<ssh::config const> config_;
+    std::map<std::string, key_list> keys_;
+    std::map<std::vector<std::string>, index> known_;
+    std::set<std::string> mentioned_;
+};
+
+} // namespace trawl::cli
