@@ -17,7 +17,7 @@ using namespace trawl::cli;
 
 // In the order of --help.
 constexpr void (*verbs[])(CLI::App&, action&){
-    add_ping,   add_trace, add_merge, add_ssh,  add_mail,
+    add_ping,   add_trace, add_merge, add_dns,  add_ssh,    add_mail,
     add_backup, add_run,   add_lab,   add_demo, add_doctor,
 };
 

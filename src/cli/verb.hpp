@@ -14,6 +14,7 @@ using action = std::function<int(environment&)>;
 // Each verb declares its options on `app` and sets `chosen` when it is called. One file per verb.
 void add_ping(CLI::App& app, action& chosen);
 void add_trace(CLI::App& app, action& chosen);
+void add_dns(CLI::App& app, action& chosen);
 void add_ssh(CLI::App& app, action& chosen);
 void add_mail(CLI::App& app, action& chosen);
 void add_backup(CLI::App& app, action& chosen);
