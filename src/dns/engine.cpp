@@ -10,9 +10,7 @@ namespace {
 
 constexpr auto resolution_delay = std::chrono::milliseconds(50); // RFC 8305 §3
 
-awaitable<> wait(trawl::detail::waiter_list& ready, time_point until) {
-    trawl::detail::waiter turn(ready);
-    auto const woken = co_await turn.wait(until);
+void check(trawl::detail::wake woken) {
     if (woken == trawl::detail::wake::cancelled) trawl::detail::throw_cancelled();
 }
 
@@ -52,10 +50,18 @@ awaitable<answer> engine::ask(std::shared_ptr<engine> over, std::string name, ty
     auto& self = *over;
     if (auto known = self.cache_.find(name, wanted, clock::now())) co_return std::move(*known);
     visit const visiting(over);
-    auto place = co_await self.window_.enter();
+    auto place = self.window_.try_enter();
+    if (!place) {
+        auto waited_for = co_await self.window_.enter();
+        place.emplace(std::move(waited_for));
+    }
     trawl::detail::waiter_list ready;
-    lookup one(self.servers_, self.how_, place, ready, name, wanted);
-    while (!self.closed_ && !one.advance(clock::now())) co_await wait(ready, one.due());
+    lookup one(self.servers_, self.how_, *place, ready, name, wanted);
+    while (!self.closed_ && !one.advance(clock::now())) {
+        trawl::detail::waiter turn(ready);
+        auto const woken = co_await turn.wait(one.due());
+        check(woken);
+    }
     if (self.closed_ || one.closed()) throw error(errc::closed, "dns " + name);
     self.cache_.put(name, wanted, one.result(), clock::now());
     co_return std::move(one.result());
@@ -64,10 +70,14 @@ awaitable<answer> engine::ask(std::shared_ptr<engine> over, std::string name, ty
 awaitable<engine::families> engine::ask_both(std::shared_ptr<engine> over, std::string name) {
     auto& self = *over;
     visit const visiting(over);
-    auto place = co_await self.window_.enter();
+    auto place = self.window_.try_enter();
+    if (!place) {
+        auto waited_for = co_await self.window_.enter();
+        place.emplace(std::move(waited_for));
+    }
     trawl::detail::waiter_list ready;
-    lookup v4(self.servers_, self.how_, place, ready, name, type::a);
-    lookup v6(self.servers_, self.how_, place, ready, name, type::aaaa);
+    lookup v4(self.servers_, self.how_, *place, ready, name, type::a);
+    lookup v6(self.servers_, self.how_, *place, ready, name, type::aaaa);
     for (auto [one, wanted] : {std::pair(&v4, type::a), {&v6, type::aaaa}})
         if (auto known = self.cache_.find(name, wanted, clock::now()))
             one->finish(std::move(*known));
@@ -81,7 +91,9 @@ awaitable<engine::families> engine::ask_both(std::shared_ptr<engine> over, std::
             if (now >= patience) break;
             due = std::min(due, patience);
         }
-        co_await wait(ready, due);
+        trawl::detail::waiter turn(ready);
+        auto const woken = co_await turn.wait(due);
+        check(woken);
     }
     v6.expire();
     if (self.closed_ || v4.closed() || v6.closed()) throw error(errc::closed, "dns " + name);
@@ -92,7 +104,7 @@ awaitable<engine::families> engine::ask_both(std::shared_ptr<engine> over, std::
 }
 
 std::vector<std::string> engine::candidates(std::string const& name) const {
-    if (!search_ || name.ends_with('.')) return {name};
+    if (is_exact(name)) return {name};
     std::vector<std::string> names;
     bool const absolute = std::count(name.begin(), name.end(), '.') >= configuration_.dots;
     if (absolute) names.push_back(name);

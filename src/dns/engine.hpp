@@ -29,6 +29,10 @@ public:
 
     /// The names that `name` may stand for, in the order in which they are tried (resolv.conf(5)).
     std::vector<std::string> candidates(std::string const& name) const;
+    /// True for a name that stands for itself only.
+    bool is_exact(std::string_view name) const {
+        return !search_ || name.ends_with('.') || configuration_.search.empty();
+    }
 
     std::size_t in_flight() const noexcept { return window_.in_use(); }
 

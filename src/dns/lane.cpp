@@ -67,9 +67,10 @@ struct lane::socket {
     bool pending[2] = {false, false}; // a wait is out
 
     // Of a datagram socket.
-    std::vector<std::vector<unsigned char>> outbox;
-    bool flushing = false; // a flush is on its way through the loop
-    bytes inbox;           // the packet that c-ares is to read now
+    std::vector<unsigned char> outbox; // packets, one behind the other
+    std::vector<std::size_t> sizes;    // of each
+    bool flushing = false;             // a flush is on its way through the loop
+    bytes inbox;                       // the packet that c-ares is to read now
     bool has_packet = false;
     int fault = 0; // or the error that it is to see
 };
@@ -129,15 +130,16 @@ struct lane::hooks {
         try {
             auto const& on = me.sockets_.at(number);
             if (!on->datagram) return ::writev(number, parts, count);
-            std::vector<unsigned char> packet;
+            auto const before = static_cast<std::ptrdiff_t>(on->outbox.size());
             for (auto part = parts; part != parts + count; ++part) {
                 auto const* begin = static_cast<unsigned char const*>(part->iov_base);
-                packet.insert(packet.end(), begin, begin + part->iov_len);
+                on->outbox.insert(on->outbox.end(), begin, begin + part->iov_len);
             }
-            auto const size = packet.size();
-            if (me.asking_) me.asking_->packet = packet;
-            me.send(on, packet);
-            return static_cast<ares_ssize_t>(size);
+            auto const packet = on->outbox.begin() + before;
+            on->sizes.push_back(static_cast<std::size_t>(on->outbox.end() - packet));
+            if (me.asking_) me.asking_->packet.assign(packet, on->outbox.end());
+            me.flush_later(on);
+            return static_cast<ares_ssize_t>(on->sizes.back());
         } catch (...) {
             errno = ENOMEM;
             return -1;
@@ -221,8 +223,12 @@ void lane::ask(std::shared_ptr<question> asked, std::string const& name, type wa
 }
 
 void lane::repeat(question const& asked) {
-    for (auto const& [number, on] : sockets_)
-        if (on->datagram) return send(on, asked.packet);
+    for (auto const& [number, on] : sockets_) {
+        if (!on->datagram) continue;
+        on->outbox.insert(on->outbox.end(), asked.packet.begin(), asked.packet.end());
+        on->sizes.push_back(asked.packet.size());
+        return flush_later(on);
+    }
 }
 
 void lane::overdue(question& asked) noexcept {
@@ -305,8 +311,7 @@ void lane::read(std::shared_ptr<socket> const& from) {
     from->has_packet = false;
 }
 
-void lane::send(std::shared_ptr<socket> const& by, bytes packet) {
-    by->outbox.emplace_back(packet.begin(), packet.end());
+void lane::flush_later(std::shared_ptr<socket> const& by) {
     if (std::exchange(by->flushing, true)) return;
     auto later = [owner = weak_from_this(), seen = std::weak_ptr(by)] {
         auto const self = owner.lock();
@@ -321,24 +326,27 @@ void lane::send(std::shared_ptr<socket> const& by, bytes packet) {
 void lane::flush(std::shared_ptr<socket> const& by) {
     std::array<iovec, batch> parts;
     std::array<mmsghdr, batch> heads{};
+    auto* next = by->outbox.data();
     std::size_t sent = 0;
     int failure = 0;
-    while (sent < by->outbox.size() && failure == 0) {
-        auto const count = std::min(batch, by->outbox.size() - sent);
-        for (std::size_t i = 0; i < count; ++i) {
-            auto& packet = by->outbox[sent + i];
-            parts[i] = {packet.data(), packet.size()};
+    while (sent < by->sizes.size() && failure == 0) {
+        auto const count = std::min(batch, by->sizes.size() - sent);
+        auto* begin = next;
+        for (std::size_t i = 0; i < count; begin += by->sizes[sent + i++]) {
+            parts[i] = {begin, by->sizes[sent + i]};
             heads[i].msg_hdr.msg_iov = &parts[i];
             heads[i].msg_hdr.msg_iovlen = 1;
         }
         int const taken = ::sendmmsg(by->descriptor.native_handle(), heads.data(),
                                      static_cast<unsigned>(count), MSG_DONTWAIT);
-        if (taken > 0) sent += static_cast<std::size_t>(taken);
+        for (int i = 0; i < taken; ++i) next += by->sizes[sent++];
         if (taken < 0 && errno != EINTR) failure = errno;
     }
-    by->outbox.erase(by->outbox.begin(), by->outbox.begin() + static_cast<std::ptrdiff_t>(sent));
+    by->outbox.erase(by->outbox.begin(), by->outbox.begin() + (next - by->outbox.data()));
+    by->sizes.erase(by->sizes.begin(), by->sizes.begin() + static_cast<std::ptrdiff_t>(sent));
     if (failure == EAGAIN) return arm(by, true);
-    if (failure == ENOBUFS) return by->outbox.clear(); // lost as on the way; they are repeated
+    if (failure == ENOBUFS) // lost as on the way; they are repeated
+        return by->outbox.clear(), by->sizes.clear();
     if (failure != 0) fail(by, failure);
 }
 

@@ -54,7 +54,7 @@ private:
     void arm(std::shared_ptr<socket> const& on, bool writing);
     void ready(std::shared_ptr<socket> const& on, bool writing);
     void read(std::shared_ptr<socket> const& from);
-    void send(std::shared_ptr<socket> const& by, bytes packet);
+    void flush_later(std::shared_ptr<socket> const& by);
     void flush(std::shared_ptr<socket> const& by);
     void fail(std::shared_ptr<socket> const& on, int error);
     bool is_open(std::shared_ptr<socket> const& it) const;

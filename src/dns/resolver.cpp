@@ -120,6 +120,7 @@ awaitable<std::vector<std::string>> resolver::names(address whose) {
 
 awaitable<answer> resolver::look_up(std::string name, type wanted) {
     if (!detail::is_name(name)) return refuse<answer>(std::move(name));
+    if (state_->over->is_exact(name)) return engine::ask(state_->over, std::move(name), wanted);
     return ask(state_->over, std::move(name), wanted);
 }
 

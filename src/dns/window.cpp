@@ -2,8 +2,15 @@
 
 namespace trawl::dns::detail {
 
+std::optional<window::place> window::try_enter() {
+    if (!has_room() || budget_.spent()) return std::nullopt;
+    ++inside_;
+    wake();
+    return place(*this);
+}
+
 awaitable<window::place> window::enter() {
-    if (budget_.spent()) co_await yield();
+    if (has_room()) co_await yield(); // try_enter() said that others come first
     while (!has_room()) {
         trawl::detail::waiter turn(waiters_);
         auto const woken = co_await turn.wait();

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <memory>
+#include <optional>
 #include <utility>
 
 namespace trawl::dns::detail {
@@ -46,6 +46,9 @@ public:
 
     /// Waits for a place; after close() it comes at once.
     awaitable<place> enter();
+    /// Without waiting, which is cheaper where there is room; nullopt where there is none, or where
+    /// the other coroutines should have their turn first.
+    std::optional<place> try_enter();
     void close() noexcept;
 
     std::size_t in_use() const noexcept { return inside_; }
