@@ -106,7 +106,9 @@ void lookup::choose_order(time_point now) {
     bool const probe = probed != order_.end() && silent != order_.begin();
     if (probe) std::rotate(order_.begin(), probed, probed + 1);
     std::ranges::reverse(order_);
-    if (probe) ask_next(now); // beside the one that works
+    if (!probe) return;
+    ask_next(now);
+    ask_next(now); // the one that works: the probe costs nobody time
 }
 
 void lookup::ask_next(time_point now) {
@@ -127,15 +129,18 @@ void lookup::ask_next(time_point now) {
 void lookup::repeat(question& asked, time_point now) {
     place_.set_overdue(asked.sent, now);
     asked.over->overdue(asked);
-    if (!servers_[asked.server]->known() && asked.sendings >= static_cast<unsigned>(how_.tries)) {
+    auto const& server = *servers_[asked.server];
+    if (!server.known() && asked.sendings >= static_cast<unsigned>(how_.tries)) {
         asked.repeat = time_point::max();
         return;
     }
     asked.over->repeat(asked);
     ++asked.sendings;
-    // A server that answers others soon is asked at least twice in a timeout.
-    auto const longest = servers_[asked.server]->known() ? how_.timeout / 2 : duration::max() / 4;
-    asked.interval = std::max(asked.interval, std::min(2 * asked.interval, longest));
+    asked.interval *= 2;
+    // A server that answers others is asked often enough that half of all packets may be lost.
+    if (server.known())
+        asked.interval =
+            std::min(asked.interval, std::max<duration>(server.patience(), how_.timeout / 4));
     asked.repeat = now + asked.interval;
 }
 

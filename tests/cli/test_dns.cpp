@@ -1,6 +1,7 @@
 #include "cli/scratch_folder.hpp"
 #include "cli/verb.hpp"
 #include "dns/name_server.hpp"
+#include "icmp/namespaces.hpp"
 #include "test.hpp"
 
 #include <boost/json.hpp>
@@ -303,4 +304,22 @@ TEST_CASE("dns loses no name of thousands, however many are asked for at once", 
         CHECK(seen.code == cli::all_well);
         CHECK(seen.summary().at("answered") == 5000);
     }
+}
+
+TEST_CASE("dns gets every answer though a third of the packets is lost", "[cli][dns]") {
+    test::network_namespace const alone;
+    nsd const server;
+    auto const nft = [](std::string const& rule) {
+        return std::system(("nft '" + rule + "' >/dev/null 2>&1").c_str()) == 0;
+    };
+    auto const port = server.where().substr(server.where().find(':') + 1);
+    for (auto const& rule :
+         {std::string("add table inet loss"),
+          std::string("add chain inet loss in { type filter hook input priority 0; }"),
+          "add rule inet loss in udp dport " + port + " numgen random mod 100 < 30 drop",
+          "add rule inet loss in udp sport " + port + " numgen random mod 100 < 30 drop"})
+        if (!nft(rule)) test::skip("nft cannot drop packets by chance");
+    auto const seen = dns({"--server", server.where(), "@" + server.names().string()});
+    CHECK(seen.code == cli::all_well);
+    CHECK(seen.summary().at("answered") == 5000);
 }
