@@ -222,6 +222,14 @@ void lane::ask(std::shared_ptr<question> asked, std::string const& name, type wa
     asking_ = nullptr;
 }
 
+void lane::catch_up() {
+    auto const found = std::ranges::find_if(sockets_, [](auto& s) { return s.second->datagram; });
+    if (found == sockets_.end()) return;
+    auto const from = found->second;
+    while (is_open(from) && read(from) == batch) {
+    }
+}
+
 void lane::repeat(question const& asked) {
     for (auto const& [number, on] : sockets_) {
         if (!on->datagram) continue;
@@ -289,18 +297,23 @@ void lane::arm(std::shared_ptr<socket> const& on, bool writing) {
 }
 
 void lane::ready(std::shared_ptr<socket> const& on, bool writing) {
-    if (on->datagram) return writing ? flush(on) : read(on);
+    if (on->datagram && writing) return flush(on);
+    if (on->datagram) return void(read(on));
     auto const number = on->descriptor.native_handle();
     if (on->wanted[writing])
         ares_process_fd(handle_, writing ? ARES_SOCKET_BAD : number,
                         writing ? number : ARES_SOCKET_BAD);
 }
 
-void lane::read(std::shared_ptr<socket> const& from) {
+/// How many packets it has read.
+std::size_t lane::read(std::shared_ptr<socket> const& from) {
     auto& reader = packet_reader::of_this_thread();
     auto const number = from->descriptor.native_handle();
     int const count = reader.receive(number);
-    if (count < 0 && errno != EAGAIN && errno != EINTR) return fail(from, errno);
+    if (count < 0) {
+        if (errno != EAGAIN && errno != EINTR) fail(from, errno);
+        return 0;
+    }
     for (int i = 0; i < count && is_open(from); ++i) {
         from->inbox = reader.packet(i);
         if (from->inbox.empty())
@@ -309,6 +322,7 @@ void lane::read(std::shared_ptr<socket> const& from) {
         ares_process_fd(handle_, number, ARES_SOCKET_BAD);
     }
     from->has_packet = false;
+    return static_cast<std::size_t>(count);
 }
 
 void lane::flush_later(std::shared_ptr<socket> const& by) {

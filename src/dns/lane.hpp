@@ -35,6 +35,8 @@ public:
 
     /// `asked->from` hears of it, perhaps before this returns.
     void ask(std::shared_ptr<question> asked, std::string const& name, type wanted);
+    /// Reads what has come in already, before the loop gets to it. Answers are told from here.
+    void catch_up();
     /// Sends the same packet once more.
     void repeat(question const& asked);
     /// It has been lost, or nobody waits for it.
@@ -53,7 +55,7 @@ private:
     void answered(question& asked, int status, bytes packet) noexcept;
     void arm(std::shared_ptr<socket> const& on, bool writing);
     void ready(std::shared_ptr<socket> const& on, bool writing);
-    void read(std::shared_ptr<socket> const& from);
+    std::size_t read(std::shared_ptr<socket> const& from);
     void flush_later(std::shared_ptr<socket> const& by);
     void flush(std::shared_ptr<socket> const& by);
     void fail(std::shared_ptr<socket> const& on, int error);

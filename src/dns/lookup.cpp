@@ -127,6 +127,8 @@ void lookup::ask_next(time_point now) {
 }
 
 void lookup::repeat(question& asked, time_point now) {
+    asked.over->catch_up(); // when this process was late itself, the answer is here
+    if (asked.ended) return;
     place_.set_overdue(asked.sent, now);
     asked.over->overdue(asked);
     auto const& server = *servers_[asked.server];
@@ -175,6 +177,7 @@ bool lookup::advance(time_point now) {
             waiting = true;
             next &= attend(*one, now);
         }
+        if (ended_) break;
         if (now >= give_up_ || (!waiting && order_.empty()))
             expire();
         else if (next && !order_.empty())
