@@ -17,7 +17,7 @@ inline void put_string(std::string& to, std::string_view bytes) {
     to += bytes;
 }
 
-/// Reads what has come; nullopt where it ends too early.
+/// Reads what has come; nullopt where it ends too early, and from there on.
 class wire_reader {
 public:
     explicit wire_reader(std::string_view bytes) noexcept : rest_(bytes) {}
@@ -29,14 +29,14 @@ public:
         return value;
     }
     std::optional<std::uint32_t> u32() {
-        if (rest_.size() < 4) return {};
+        if (rest_.size() < 4) return fail();
         std::uint32_t value = 0;
         for (int i = 0; i < 4; ++i) value = value << 8 | *u8();
         return value;
     }
     std::optional<std::string_view> string() {
         auto const size = u32();
-        if (!size || *size > rest_.size()) return {};
+        if (!size || *size > rest_.size()) return fail();
         auto const bytes = rest_.substr(0, *size);
         rest_.remove_prefix(*size);
         return bytes;
@@ -44,6 +44,11 @@ public:
     std::string_view rest() const noexcept { return rest_; }
 
 private:
+    std::nullopt_t fail() noexcept {
+        rest_ = {};
+        return std::nullopt;
+    }
+
     std::string_view rest_;
 };
 

@@ -220,9 +220,19 @@ TEST_CASE("a command gets a terminal, and its size changes", "[ssh]") {
         co_await read_until(tty, "vt100\r\n40 132\r\n");
         tty.resize(90, 30);
         co_await read_until(tty, "30 90\r\n");
-        co_await tty.write("\x03"); // as Ctrl-C typed there
-        auto const end = co_await tty.wait();
-        CHECK((end.exit_signal == "INT" || end.exit_status == 130));
+    };
+    with_session(body);
+}
+
+TEST_CASE("what is typed at a command's terminal interrupts it", "[ssh]") {
+    auto body = [](ssh::session& host) -> awaitable<> {
+        ssh::process_options how;
+        how.terminal.emplace();
+        auto sleeper = co_await host.start("echo ready; exec sleep 60", how);
+        co_await read_until(sleeper, "ready\r\n");
+        co_await write(sleeper, "\x03"); // Ctrl-C
+        auto const end = co_await sleeper.wait();
+        CHECK(end.exit_signal == "INT");
     };
     with_session(body);
 }
