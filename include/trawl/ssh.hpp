@@ -24,9 +24,13 @@
 
 namespace trawl::ssh {
 
+class session;
+
 namespace detail {
 struct session_state;
 struct process_state;
+class subsystem;
+awaitable<std::unique_ptr<subsystem>> open_subsystem(session& on, std::string name);
 } // namespace detail
 
 /// What can go wrong with an SSH host. A deadline that passed is trawl::errc::timed_out, with its
@@ -370,6 +374,8 @@ public:
     host_key const& key() const noexcept;
 
 private:
+    friend awaitable<std::unique_ptr<detail::subsystem>> detail::open_subsystem(session&,
+                                                                                std::string);
     std::shared_ptr<detail::session_state> state_;
 };
 

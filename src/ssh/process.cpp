@@ -4,6 +4,7 @@
 namespace trawl::ssh {
 
 using detail::channel;
+using detail::open_count;
 using detail::overflow;
 using detail::session_state;
 using detail::state_ptr;
@@ -12,18 +13,6 @@ using detail::step_within;
 using detail::transport;
 
 namespace {
-
-/// Counts a command as open, and tells those who wait for a channel when it ends.
-class open_count {
-public:
-    explicit open_count(session_state& of) noexcept : of_(of) { ++of_.open, of_.opened = true; }
-    open_count(open_count const&) = delete;
-    open_count& operator=(open_count const&) = delete;
-    ~open_count() { --of_.open, of_.ended.wake_all(); }
-
-private:
-    session_state& of_;
-};
 
 using channel_ptr = std::unique_ptr<channel>;
 

@@ -10,7 +10,7 @@
 
 namespace trawl::ssh::detail {
 
-/// What a session and its processes share.
+/// What a session, its processes and subsystems share.
 struct session_state {
     session_state(asio::any_io_executor on, ssh::options configuration)
         : executor(std::move(on)), how(std::move(configuration)),
@@ -37,5 +37,17 @@ struct session_state {
 };
 
 using state_ptr = std::shared_ptr<session_state>;
+
+/// Counts a channel as open, and tells those who wait for one when it ends.
+class open_count {
+public:
+    explicit open_count(session_state& of) noexcept : of_(of) { ++of_.open, of_.opened = true; }
+    open_count(open_count const&) = delete;
+    open_count& operator=(open_count const&) = delete;
+    ~open_count() { --of_.open, of_.ended.wake_all(); }
+
+private:
+    session_state& of_;
+};
 
 } // namespace trawl::ssh::detail

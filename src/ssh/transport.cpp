@@ -114,8 +114,13 @@ bool transport::moved() noexcept {
         seen_in_ = counter_.in_bytes, seen_out_ = counter_.out_bytes, seen_alive_ = alive();
         close_abandoned();
     }
-    if (any) waiters_.wake_all();
+    if (any) wake_all();
     return any;
+}
+
+void transport::wake_all() noexcept {
+    waiters_.wake_all();
+    for (auto* l : listeners_) l->progressed();
 }
 
 void transport::close_abandoned() noexcept {
@@ -175,7 +180,7 @@ void transport::close() noexcept {
     session_ = nullptr;
     asio::error_code ignored;
     socket_.close(ignored);
-    waiters_.wake_all();
+    wake_all();
 }
 
 } // namespace trawl::ssh::detail

@@ -38,6 +38,15 @@ step step_within(ssh::phase at, std::chrono::milliseconds limit);
 /// all waiters look again; what a waiter waits for is never asked of the descriptor first.
 class transport : public std::enable_shared_from_this<transport> {
 public:
+    /// Hears of everything that wakes the waiters, without a coroutine of its own.
+    class listener {
+    public:
+        virtual void progressed() noexcept = 0;
+
+    protected:
+        ~listener() = default;
+    };
+
     transport(asio::ip::tcp::socket socket, std::string peer);
     transport(transport const&) = delete;
     transport& operator=(transport const&) = delete;
@@ -88,6 +97,8 @@ public:
 
     void attach(channel& c) { channels_.push_back(&c); }
     void detach(channel& c) noexcept { std::erase(channels_, &c); }
+    void listen(listener& l) { listeners_.push_back(&l); }
+    void ignore(listener& l) noexcept { std::erase(listeners_, &l); }
     /// Keeps a channel whose opening was given up until the server has answered, then closes it.
     void abandon(ssh_channel opening) { abandoned_.push_back(opening); }
 
@@ -97,6 +108,7 @@ public:
 private:
     void pump() noexcept;
     bool moved() noexcept;
+    void wake_all() noexcept;
     void close_abandoned() noexcept;
     void watch();
     void watch_for(asio::ip::tcp::socket::wait_type what, bool& armed);
@@ -113,6 +125,7 @@ private:
     bool reading_ = false, writing_ = false;
     std::string last_words_; // of a session that is closed
     std::vector<channel*> channels_;
+    std::vector<listener*> listeners_;
     std::vector<ssh_channel> abandoned_;
     trawl::detail::waiter_list waiters_;
     trawl::detail::turn_budget budget_;

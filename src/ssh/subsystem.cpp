@@ -1,0 +1,144 @@
+#include "ssh/subsystem.hpp"
+
+#include "ssh/session_state.hpp"
+
+#include <asio/post.hpp>
+
+#include <algorithm>
+#include <new>
+
+namespace trawl::ssh::detail {
+namespace {
+
+// As for a command's input (channel.cpp): libssh copies what it is given, into a buffer that never
+// shrinks.
+constexpr std::size_t largest_write = 128 * 1024;
+// Requests that are queued in one turn of the loop leave together: one SSH packet, one send().
+constexpr std::size_t gathered = 32 * 1024;
+
+/// One of the session's channels, for as long as this lives.
+struct channel_place {
+    channel_place(state_ptr of, limiter::ticket place)
+        : state(std::move(of)), ticket(std::move(place)), counted(*state) {}
+    state_ptr state;
+    limiter::ticket ticket;
+    open_count counted;
+};
+
+awaitable<std::unique_ptr<subsystem>> start_subsystem(state_ptr self, std::string name) {
+    auto const link = self->link;
+    if (!link) throw failure(errc::not_connected, phase::channel, self->peer, "connect() first");
+    auto const when = step_within(phase::channel, self->how.timeouts.exec);
+    auto ticket = co_await self->channels.acquire_until(when.deadline);
+    if (!ticket)
+        throw failure(trawl::errc::timed_out, phase::channel, self->peer,
+                      "all " + std::to_string(self->channels.limit()) + " channels busy");
+    auto place = std::make_shared<channel_place>(self, std::move(*ticket));
+    auto opened = std::make_unique<subsystem>(link, self->executor, std::move(place));
+    co_await opened->start(std::move(name), when);
+    co_return opened;
+}
+
+} // namespace
+
+subsystem::subsystem(std::shared_ptr<transport> link, asio::any_io_executor executor,
+                     std::shared_ptr<void> place)
+    : link_(std::move(link)), executor_(std::move(executor)), place_(std::move(place)) {
+    if (!link_->alive()) link_->throw_lost(phase::channel);
+    handle_ = ssh_channel_new(link_->handle());
+    if (!handle_) throw std::bad_alloc();
+    auto& c = callbacks_;
+    ssh_callbacks_init(&c);
+    c.userdata = this;
+    c.channel_data_function = [](ssh_session, ssh_channel, void* data, std::uint32_t size,
+                                 int is_err, void* self) {
+        auto const& take = static_cast<subsystem*>(self)->received;
+        if (!is_err && take) take({static_cast<char const*>(data), size});
+        return static_cast<int>(size);
+    };
+    c.channel_eof_function = [](ssh_session, ssh_channel, void* self) {
+        static_cast<subsystem*>(self)->closed_ = true;
+    };
+    c.channel_close_function = c.channel_eof_function;
+    ssh_set_channel_callbacks(handle_, &callbacks_);
+    link_->listen(*this);
+}
+
+subsystem::~subsystem() {
+    flush();
+    link_->ignore(*this);
+    if (!link_->handle()) return; // the transport was closed, and the handle died with it
+    ssh_remove_channel_callbacks(handle_, &callbacks_);
+    if (opening_ && link_->alive())
+        link_->abandon(handle_);
+    else
+        ssh_channel_free(handle_);
+    link_->settle();
+}
+
+awaitable<> subsystem::start(std::string name, step when) {
+    opening_ = true;
+    auto open = [this] { return usable() ? ssh_channel_open_session(handle_) : SSH_ERROR; };
+    int result = co_await link_->drive(open, SSH_AGAIN, when);
+    opening_ = false;
+    if (result != SSH_OK && !link_->alive()) link_->throw_lost(when.at);
+    if (result != SSH_OK)
+        throw failure(errc::channel_refused, when.at, link_->peer(), link_->words());
+    auto request = [this, &name] {
+        return usable() ? ssh_channel_request_subsystem(handle_, name.c_str()) : SSH_ERROR;
+    };
+    result = co_await link_->drive(request, SSH_AGAIN, when);
+    if (result == SSH_OK) co_return;
+    if (!link_->alive()) link_->throw_lost(when.at);
+    throw failure(errc::exec_failed, when.at, link_->peer(), "subsystem " + name);
+}
+
+void subsystem::send(std::string bytes) {
+    if (!queued_.empty() && queued_.back().size() + bytes.size() <= gathered)
+        queued_.back() += bytes;
+    else
+        queued_.push_back(std::move(bytes));
+    if (std::exchange(flush_posted_, true)) return;
+    auto later = [self = std::weak_ptr<subsystem*>(self_)] {
+        if (auto const there = self.lock()) (*there)->flush();
+    };
+    asio::post(executor_, std::move(later));
+}
+
+void subsystem::flush() {
+    flush_posted_ = false;
+    if (std::exchange(writing_, true)) return; // settle() below comes back through progressed()
+    while (!queued_.empty() && usable()) {
+        int wrote = 0;
+        if (!link_->write_pending()) {
+            auto const& front = queued_.front();
+            auto const piece =
+                static_cast<std::uint32_t>(std::min(largest_write, front.size() - sent_));
+            wrote = ssh_channel_write(handle_, front.data() + sent_, piece);
+        }
+        if (wrote > 0) sent_ += static_cast<std::size_t>(wrote);
+        if (sent_ == queued_.front().size()) queued_.pop_front(), sent_ = 0;
+        bool const moved = link_->settle();
+        if (wrote <= 0 && !moved) break;
+    }
+    writing_ = false;
+}
+
+void subsystem::progressed() noexcept {
+    if (opening_) return;
+    if (!queued_.empty()) flush();
+    if (usable() || std::exchange(told_, true) || !ended) return;
+    ended(end());
+}
+
+std::exception_ptr subsystem::end() const {
+    auto const said =
+        link_->alive() ? std::string("the server has closed the channel") : link_->words();
+    return std::make_exception_ptr(failure(errc::disconnected, phase::exec, link_->peer(), said));
+}
+
+awaitable<std::unique_ptr<subsystem>> open_subsystem(session& on, std::string name) {
+    return start_subsystem(on.state_, std::move(name));
+}
+
+} // namespace trawl::ssh::detail
