@@ -15,6 +15,7 @@
 #include <trawl/offload_pool.hpp>
 #include <trawl/plan.hpp>
 #include <trawl/queue.hpp>
+#include <trawl/sftp.hpp>
 #include <trawl/smtp.hpp>
 #include <trawl/ssh.hpp>
 #include <trawl/ssh_agent.hpp>

@@ -1,0 +1,165 @@
+#include "ssh/sftp_local.hpp"
+
+#include <cerrno>
+#include <cstdio>
+#include <fcntl.h>
+#include <unistd.h>
+
+namespace trawl::sftp::detail {
+namespace {
+
+namespace fs = std::filesystem;
+
+[[noreturn]] void fail(char const* operation, fs::path const& path) {
+    throw error({errno, std::generic_category()}, std::string(operation) + " " + path.string());
+}
+
+timespec seconds(std::uint32_t since_1970) {
+    timespec t{};
+    t.tv_sec = since_1970;
+    return t;
+}
+
+// A server's set-id bits are not ours to hand out.
+mode_t plain(std::uint32_t permissions) { return permissions & 0777; }
+
+} // namespace
+
+local_file& local_file::operator=(local_file&& other) noexcept {
+    std::swap(descriptor_, other.descriptor_);
+    std::swap(path_, other.path_);
+    return *this;
+}
+
+local_file::~local_file() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+local_file local_file::source(fs::path const& path) {
+    // Opening a FIFO would wait for its writer.
+    local_file opened(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK), path);
+    if (opened.descriptor_ < 0) fail("open", path);
+    if (!S_ISREG(opened.status().st_mode)) throw error(errc::not_regular, "open " + path.string());
+    return opened;
+}
+
+local_file local_file::target(fs::path const& path, std::uint32_t mode, bool keep) {
+    int const flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | (keep ? 0 : O_EXCL);
+    // Without write permission the file could not be gone on with.
+    local_file opened(::open(path.c_str(), flags, plain(mode) | (keep ? 0200 : 0)), path);
+    if (opened.descriptor_ < 0) fail("create", path);
+    return opened;
+}
+
+struct stat local_file::status() const {
+    struct stat s;
+    if (::fstat(descriptor_, &s) != 0) fail("stat", path_);
+    return s;
+}
+
+std::size_t local_file::read_at(std::uint64_t offset, char* into, std::size_t size) const {
+    std::size_t done = 0;
+    while (done < size) {
+        auto const got =
+            ::pread(descriptor_, into + done, size - done, static_cast<off_t>(offset + done));
+        if (got == 0) break;
+        if (got > 0)
+            done += static_cast<std::size_t>(got);
+        else if (errno != EINTR)
+            fail("read", path_);
+    }
+    return done;
+}
+
+void local_file::write_at(std::uint64_t offset, std::string_view bytes) const {
+    while (!bytes.empty()) {
+        auto const put =
+            ::pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+        if (put >= 0)
+            bytes.remove_prefix(static_cast<std::size_t>(put)),
+                offset += static_cast<std::uint64_t>(put);
+        else if (errno != EINTR)
+            fail("write", path_);
+    }
+}
+
+void local_file::truncate(std::uint64_t size) const {
+    if (::ftruncate(descriptor_, static_cast<off_t>(size)) != 0) fail("truncate", path_);
+}
+
+void local_file::set(attributes const& wanted) const {
+    if (wanted.permissions && ::fchmod(descriptor_, plain(*wanted.permissions)) != 0)
+        fail("chmod", path_);
+    if (!wanted.times) return;
+    timespec const times[2]{seconds(wanted.times->access), seconds(wanted.times->modification)};
+    if (::futimens(descriptor_, times) != 0) fail("set times of", path_);
+}
+
+void local_file::sync() const {
+    if (::fsync(descriptor_) != 0) fail("fsync", path_);
+}
+
+void rename_file(fs::path const& from, fs::path const& to, bool folder_too) {
+    if (std::rename(from.c_str(), to.c_str()) != 0) fail("rename to", to);
+    if (!folder_too) return;
+    auto const parent = to.parent_path().empty() ? fs::path(".") : to.parent_path();
+    int const folder = ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0) fail("open", parent);
+    // Some network file systems have no fsync for folders.
+    bool const failed = ::fsync(folder) != 0 && errno != EINVAL && errno != EOPNOTSUPP;
+    ::close(folder);
+    if (failed) fail("fsync", parent);
+}
+
+void ensure_folder(fs::path const& path, std::uint32_t mode) {
+    // Whatever its mode will be, files have to get into it first.
+    if (::mkdir(path.c_str(), plain(mode) | 0700) == 0) return;
+    if (errno != EEXIST) fail("mkdir", path);
+    if (!S_ISDIR(status_of(path).st_mode)) {
+        errno = ENOTDIR;
+        fail("mkdir", path);
+    }
+}
+
+void set_folder(fs::path const& path, attributes const& wanted) {
+    if (wanted.permissions && ::chmod(path.c_str(), plain(*wanted.permissions)) != 0)
+        fail("chmod", path);
+    if (!wanted.times) return;
+    timespec const times[2]{seconds(wanted.times->access), seconds(wanted.times->modification)};
+    if (::utimensat(AT_FDCWD, path.c_str(), times, 0) != 0) fail("set times of", path);
+}
+
+struct stat status_of(fs::path const& path) {
+    struct stat s;
+    if (::stat(path.c_str(), &s) != 0) fail("stat", path);
+    return s;
+}
+
+std::vector<local_entry> list_local(fs::path const& folder) {
+    std::vector<local_entry> found;
+    std::error_code failed;
+    for (fs::directory_iterator next(folder, failed), end; !failed && next != end;
+         next.increment(failed)) {
+        auto kind = local_kind::other;
+        std::error_code gone;
+        auto const type = next->symlink_status(gone).type();
+        if (type == fs::file_type::directory) kind = local_kind::folder;
+        if (type == fs::file_type::regular ||
+            (type == fs::file_type::symlink && next->is_regular_file(gone)))
+            kind = local_kind::file;
+        found.push_back({next->path().filename().string(), kind});
+    }
+    if (failed) throw error(failed, "list " + folder.string());
+    return found;
+}
+
+attributes attributes_of(struct stat const& s) {
+    attributes a;
+    a.size = static_cast<std::uint64_t>(s.st_size);
+    a.permissions = s.st_mode;
+    a.times =
+        file_times{static_cast<std::uint32_t>(s.st_atime), static_cast<std::uint32_t>(s.st_mtime)};
+    return a;
+}
+
+} // namespace trawl::sftp::detail

@@ -1,0 +1,40 @@
+#pragma once
+
+#include "ssh/sftp_file.hpp"
+
+#include <trawl/limiter.hpp>
+
+#include <filesystem>
+
+namespace trawl::sftp::detail {
+
+/// What all files of one put or get share.
+struct transfer {
+    transfer(link_ptr over, transfer_options options)
+        : link(std::move(over)), how(std::move(options)),
+          files(std::max<std::size_t>(how.files_at_once, 1)) {}
+
+    void moved(std::size_t bytes) { done.bytes += bytes, tell(); }
+    void finished() { ++done.files, tell(); }
+    void skip() { ++done.skipped, tell(); }
+
+    link_ptr link;
+    transfer_options how;
+    limiter files;
+    transferred done;
+
+private:
+    void tell() const {
+        if (how.progress) how.progress(done);
+    }
+};
+
+awaitable<transferred> put(link_ptr link, std::filesystem::path local, std::string remote,
+                           transfer_options how);
+awaitable<transferred> get(link_ptr link, std::string remote, std::filesystem::path local,
+                           transfer_options how);
+
+/// A client over a stream that is open already.
+awaitable<client> start_client(std::unique_ptr<ssh::detail::byte_stream> stream, options how);
+
+} // namespace trawl::sftp::detail
