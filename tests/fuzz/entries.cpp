@@ -8,6 +8,7 @@
 #include "mail/encoding.hpp"
 #include "mail/smtp_dialogue.hpp"
 #include "ssh/known_hosts.hpp"
+#include "ssh/sftp_packets.hpp"
 
 #include <trawl/error.hpp>
 #include <trawl/mime.hpp>
@@ -311,40 +312,12 @@ void run_manifest(std::string_view input) {
     look_at_manifest(text);
 }
 
-// ---- DNS ----
-
-void look_at_answer(dns::detail::bytes packet, std::string_view name, dns::type wanted) {
-    auto const found = dns::detail::parse_answer(packet, name, wanted);
-    require(found.values.empty() == (found.status != dns::status::answered),
-            "records without an answer, or an answer without records");
-    require((found.status == dns::status::server_failure) == static_cast<bool>(found.why),
-            "a failure without a reason");
-    require(found.ttl.count() >= 0 && found.ttl <= std::chrono::hours(24 * 7), "a ttl of ages");
-    // A record takes 11 bytes of the packet at least, and a name at most four times 255.
-    require(found.values.size() * 11 <= packet.size(), "more records than there is room for");
-    for (auto const& one : found.values)
-        require(dns::to_string(one).size() <= 4 * (packet.size() + 2 * 255) + 100,
-                "a record of more bytes than there are");
-}
-
-void run_dns(std::string_view input) {
-    using dns::type;
-    std::vector<unsigned char> const all(input.begin(), input.end());
-    for (auto const wanted : {type::a, type::ns, type::cname, type::soa, type::ptr, type::mx,
-                              type::txt, type::aaaa, type::srv, type::tlsa, type::caa})
-        look_at_answer(all, "web.example", wanted);
-    (void)dns::detail::rcode_of(all);
-    if (!dns::detail::is_name(input)) return;
-    auto const query = dns::detail::make_query(1, input, type::a, true);
-    require(query.size() <= 12 + 255 + 4 + 11, "a question that is too long");
-    auto const echoed = dns::detail::parse_answer(query, input, type::a);
-    require(echoed.status == dns::status::no_data, "a question that cannot be read");
 }
 
 constexpr entry all[] = {
     {"icmp", run_icmp}, {"targets", run_targets},         {"smtp", run_smtp},
     {"mime", run_mime}, {"known_hosts", run_known_hosts}, {"manifest", run_manifest},
-    {"dns", run_dns},   {"ssh_config", run_ssh_config},
+    {"dns", run_dns},   {"ssh_config", run_ssh_config},   {"sftp", run_sftp},
 };
 
 } // namespace

@@ -121,3 +121,6 @@ TEST_CASE("mutated DNS answers break no property of the reader", "[fuzz]") { att
 TEST_CASE("mutated OpenSSH configurations break no property of the reader", "[fuzz]") {
     attack("ssh_config");
 }
+TEST_CASE("mutated server packets break no property of the SFTP parser", "[fuzz]") {
+    attack("sftp");
+}
