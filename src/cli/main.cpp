@@ -17,8 +17,8 @@ using namespace trawl::cli;
 
 // In the order of --help.
 constexpr void (*verbs[])(CLI::App&, action&){
-    add_ping,   add_trace, add_merge, add_dns,  add_ssh,    add_mail,
-    add_backup, add_run,   add_lab,   add_demo, add_doctor,
+    add_ping, add_trace,  add_merge, add_dns, add_ssh,  add_sftp,
+    add_mail, add_backup, add_run,   add_lab, add_demo, add_doctor,
 };
 
 /// Thousands of sockets at once, a reader that may go away, and no core file that could hold a

@@ -16,6 +16,7 @@ void add_ping(CLI::App& app, action& chosen);
 void add_trace(CLI::App& app, action& chosen);
 void add_dns(CLI::App& app, action& chosen);
 void add_ssh(CLI::App& app, action& chosen);
+void add_sftp(CLI::App& app, action& chosen);
 void add_mail(CLI::App& app, action& chosen);
 void add_backup(CLI::App& app, action& chosen);
 void add_run(CLI::App& app, action& chosen);

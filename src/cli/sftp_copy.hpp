@@ -1,0 +1,31 @@
+#pragma once
+
+#include <trawl/async.hpp>
+#include <trawl/offload_pool.hpp>
+#include <trawl/sftp.hpp>
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+/// What `trawl sftp` does on one host, as cp(1) names things: into a folder that is there, else under
+/// the name that was given.
+namespace trawl::cli {
+
+struct sftp_copy {
+    sftp::transfer_options how;
+    offload_pool* blocking; ///< for looking at local files; not owned
+    std::function<void(sftp::transferred const&)> progress{}; ///< sums over all files so far
+};
+
+/// `remote`: empty for the login's home.
+awaitable<> copy_to(sftp::client& host, sftp_copy how, std::vector<std::filesystem::path> local,
+                    std::string remote);
+
+/// `remote`: paths and patterns; one that matches nothing is a failure. `into_folder`: `local` is a
+/// folder, made when it is missing.
+awaitable<> copy_from(sftp::client& host, sftp_copy how, std::vector<std::string> remote,
+                      std::filesystem::path local, bool into_folder);
+
+} // namespace trawl::cli
