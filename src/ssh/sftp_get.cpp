@@ -37,7 +37,10 @@ public:
             if (flights_.empty()) break;
             co_await take_oldest(come);
         }
-        while (!flights_.empty() && flights_.front().on_its_way.answered())
+        // A few at a time while there are many more on their way: a job on the pool costs as much as
+        // a write.
+        while (!flights_.empty() &&
+               (flights_.front().on_its_way.answered() || come.size() < flights_.size() / 4))
             co_await take_oldest(come);
         // The next questions go out before this is written.
         if (!come.empty()) ask_at_once();

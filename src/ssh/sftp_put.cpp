@@ -93,18 +93,18 @@ private:
         limiter::ticket ticket;
     };
 
-    /// At least one place among the requests in flight, `most` if there are as many. Never waits for
-    /// one while answers to own requests are out, which hold places themselves.
+    /// At least one place among the requests in flight, `most` if the other transfers leave as many.
+    /// Never waits for one while answers to own requests are out, which hold places themselves.
     awaitable<std::vector<limiter::ticket>> reserve(std::uint64_t most) {
         auto& budget = t_->link->budget();
         std::vector<limiter::ticket> got;
         while (got.size() < most) {
             auto ticket = budget.try_acquire();
-            if (!ticket && !got.empty()) break;
-            if (!ticket && !flights_.empty()) {
+            if (!ticket && !flights_.empty()) { // its place, or one that others have given back
                 co_await settle_oldest();
                 continue;
             }
+            if (!ticket && !got.empty()) break;
             if (!ticket) ticket = co_await budget.acquire();
             got.push_back(std::move(ticket));
         }
