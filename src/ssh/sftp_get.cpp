@@ -18,10 +18,11 @@ using transfer_ptr = std::shared_ptr<transfer>;
 class download {
 public:
     struct piece {
-        detail::reply answer;  ///< keeps the bytes
-        std::string_view data; ///< of it
+        detail::reply answer;
         std::uint64_t offset = 0;
         limiter::ticket ticket;
+        /// Looked up each time: a short string moves with its object.
+        std::string_view data() const { return *parse_data(answer); }
     };
 
     download(transfer_ptr of, std::string from, std::string handle, std::uint64_t offset,
@@ -107,11 +108,11 @@ private:
             ended_ = true;
             co_return;
         }
-        got.data = t_->link->expect(parse_data(got.answer), got.answer, "read", from_);
-        if (got.data.size() > oldest.size || got.data.empty())
+        auto const data = t_->link->expect(parse_data(got.answer), got.answer, "read", from_);
+        if (data.size() > oldest.size || data.empty())
             throw t_->link->failed(errc::protocol, "read", from_, "another amount than asked for");
         got.offset = oldest.offset;
-        auto const size = static_cast<std::uint32_t>(got.data.size());
+        auto const size = static_cast<std::uint32_t>(data.size());
         t_->moved(size);
         if (size == oldest.size) {
             got.ticket = std::move(oldest.ticket);
@@ -161,7 +162,7 @@ void conclude(transfer const& t, local_file const& file, fs::path const& from, f
 }
 
 void write_pieces(local_file const& to, std::vector<download::piece> const& pieces) {
-    for (auto const& next : pieces) to.write_at(next.offset, next.data);
+    for (auto const& next : pieces) to.write_at(next.offset, next.data());
 }
 
 /// How much of the file an earlier transfer has left here; 0 when that is no part of it.
