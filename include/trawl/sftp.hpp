@@ -24,8 +24,8 @@ namespace detail {
 class connection;
 }
 
-/// What the server can answer (§7; the numbers are those of the protocol), and what is wrong with an
-/// answer. A deadline that passed is trawl::errc::timed_out.
+/// What the server can answer (§7; the numbers are those of the protocol), and what is wrong with
+/// an answer. A deadline that passed is trawl::errc::timed_out.
 enum class errc {
     end_of_file = 1,
     no_such_file = 2,
@@ -137,8 +137,8 @@ struct transfer_options {
 /// them may run at once, on a common budget of requests.
 ///
 /// Paths on the server are bytes; relative ones begin at the login's home. Every failure of the
-/// server is an sftp::failure that names the path, one of the connection may be an ssh::failure, one
-/// of a local file is an error with the system's code. Cancelling any of them leaves client and
+/// server is an sftp::failure that names the path, one of the connection may be an ssh::failure,
+/// one of a local file is an error with the system's code. Cancelling any of them leaves client and
 /// session usable.
 class client {
 public:
@@ -151,12 +151,14 @@ public:
     awaitable<attributes> stat(std::string path);  ///< of what a link points to
     awaitable<attributes> lstat(std::string path); ///< of the link itself
     awaitable<> set_attributes(std::string path, attributes wanted);
-    /// In the server's order. Throws errc::unsafe_name for a name that could lead out of the folder.
+    /// In the server's order. Throws errc::unsafe_name for a name that could lead out of the
+    /// folder.
     awaitable<std::vector<entry>> listdir(std::string path);
     awaitable<> mkdir(std::string path, std::uint32_t permissions = 0777);
     awaitable<> rmdir(std::string path);
     awaitable<> remove(std::string path); ///< a file or link
-    /// Replaces `to` at once where the server has posix-rename@openssh.com; else fails when it exists.
+    /// Replaces `to` at once where the server has posix-rename@openssh.com; else fails when it
+    /// exists.
     awaitable<> rename(std::string from, std::string to);
     awaitable<> symlink(std::string target, std::string link);
     awaitable<> hardlink(std::string existing, std::string link); ///< hardlink@openssh.com
@@ -169,16 +171,18 @@ public:
 
     /// Copies a file, or with `recursive` a folder, to the server under the name `remote`.
     ///
-    /// A file is written under a temporary name in the same folder and renamed when it is whole: the
-    /// name `remote` stands for the old file or the new one, also when the transfer is cancelled or
-    /// fails; the temporary file is then removed, if the connection still allows it (with `resume` it
-    /// stays, as ".NAME.trawl-part"). The first failed file of a folder ends the transfer of the others.
+    /// A file is written under a temporary name in the same folder and renamed when it is whole:
+    /// the name `remote` stands for the old file or the new one, also when the transfer is
+    /// cancelled or fails; the temporary file is then removed, if the connection still allows it
+    /// (with `resume` it stays, as ".NAME.trawl-part"). Where the server has no
+    /// posix-rename@openssh.com, the old file goes a moment before the new one comes. The first
+    /// failed file of a folder ends the transfer of the others.
     awaitable<transferred> put(std::filesystem::path local, std::string remote);
     awaitable<transferred> put(std::filesystem::path local, std::string remote,
                                transfer_options how);
 
-    /// Copies from the server in the same way: fsync and rename are those of the local file. Nothing
-    /// is ever written outside `local`, whatever names the server tells.
+    /// Copies from the server in the same way: fsync and rename are those of the local file.
+    /// Nothing is ever written outside `local`, whatever names the server tells.
     awaitable<transferred> get(std::string remote, std::filesystem::path local);
     awaitable<transferred> get(std::string remote, std::filesystem::path local,
                                transfer_options how);

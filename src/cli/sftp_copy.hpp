@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-/// What `trawl sftp` does on one host, as cp(1) names things: into a folder that is there, else under
-/// the name that was given.
+/// What `trawl sftp` does on one host, as cp(1) names things: into a folder that is there, else
+/// under the name that was given.
 namespace trawl::cli {
 
 struct sftp_copy {

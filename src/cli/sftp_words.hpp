@@ -18,8 +18,8 @@ struct sftp_words {
     bool recursive = false, preserve = false, resume = false, sync = false;
 };
 
-/// TARGET:REMOTE, split at the first ':' that is not inside brackets. REMOTE is empty for the login's
-/// home.
+/// TARGET:REMOTE, split at the first ':' that is not inside brackets. REMOTE is empty for the
+/// login's home.
 struct remote_place {
     std::string target, path;
 };

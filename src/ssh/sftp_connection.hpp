@@ -22,8 +22,8 @@ namespace trawl::sftp::detail {
 ///          │                          │            is forgotten; a file that such a reply opens is
 ///        flight <── id ── packets <───┘            closed again
 ///
-/// The server's bytes are trusted in nothing: a packet that is no reply to a request of ours ends the
-/// connection.
+/// The server's bytes are trusted in nothing: a packet that is no reply to a request of ours ends
+/// the connection.
 class connection : public std::enable_shared_from_this<connection> {
     struct slot {
         std::optional<detail::reply> answer{};

@@ -52,8 +52,8 @@ awaitable<std::vector<entry>> list_folder(link_ptr link, std::string path);
 /// `folder` and `name` with a '/' between them where one is wanted.
 std::string joined(std::string const& folder, std::string_view name);
 
-/// The name under which a file is written until it is whole: in the same folder, hidden, with an end
-/// of its own (or one that a later transfer finds again).
+/// The name under which a file is written until it is whole: in the same folder, hidden, with an
+/// end of its own (or one that a later transfer finds again).
 std::string temporary_name(std::string_view path, bool to_resume);
 
 } // namespace trawl::sftp::detail

@@ -38,8 +38,8 @@ public:
             if (flights_.empty()) break;
             co_await take_oldest(come);
         }
-        // A few at a time while there are many more on their way: a job on the pool costs as much as
-        // a write.
+        // A few at a time while there are many more on their way: a job on the pool costs as much
+        // as a write.
         while (!flights_.empty() &&
                (flights_.front().on_its_way.answered() || come.size() < flights_.size() / 4))
             co_await take_oldest(come);
@@ -61,7 +61,8 @@ private:
 
     bool more_to_ask() const noexcept { return !ended_ && (!size_ || next_ < *size_); }
 
-    /// Without a size one question at a time would do; a few make the end of a long one come sooner.
+    /// Without a size one question at a time would do; a few make the end of a long one come
+    /// sooner.
     bool may_ask() const noexcept { return more_to_ask() && (size_ || flights_.size() < 4); }
 
     void ask_at_once() {
@@ -117,7 +118,8 @@ private:
         if (size == oldest.size) {
             got.ticket = std::move(oldest.ticket);
         } else {
-            // Less than asked for is no end (§6.4): the rest is asked for again, on the same ticket.
+            // Less than asked for is no end (§6.4): the rest is asked for again, on the same
+            // ticket.
             flights_.push_front(
                 start(oldest.offset + size, oldest.size - size, std::move(oldest.ticket)));
         }

@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-/// Local files. Everything here blocks, throws error with the system's code and the file's name, and
-/// is meant for offload_pool.
+/// Local files. Everything here blocks, throws error with the system's code and the file's name,
+/// and is meant for offload_pool.
 namespace trawl::sftp::detail {
 
 /// An open file; closed with its object.

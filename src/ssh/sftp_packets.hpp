@@ -48,8 +48,8 @@ enum class packet : std::uint8_t {
     extended_reply = 201,
 };
 
-/// What OpenSSH's server sends at most; a longer packet is no SFTP (often it is the text of a shell's
-/// start-up file).
+/// What OpenSSH's server sends at most; a longer packet is no SFTP (often it is the text of a
+/// shell's start-up file).
 inline constexpr std::size_t longest_packet = 256 * 1024;
 
 /// Flags of SSH_FXP_OPEN (§6.3).
@@ -110,8 +110,9 @@ private:
 /// Cuts a stream into packets. Holds one unfinished packet at most.
 class packet_stream {
 public:
-    /// Calls `whole` with each packet that is complete now, without its length. False when the stream
-    /// is no SFTP: a length of less than 5 or more than longest_packet. Nothing is taken after that.
+    /// Calls `whole` with each packet that is complete now, without its length. False when the
+    /// stream is no SFTP: a length of less than 5 or more than longest_packet. Nothing is taken
+    /// after that.
     bool feed(std::string_view bytes, std::function<void(std::string)> const& whole);
 
 private:

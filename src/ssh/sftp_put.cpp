@@ -45,8 +45,8 @@ class upload {
 public:
     upload(transfer_ptr of, std::string to) : t_(std::move(of)), to_(std::move(to)) {}
 
-    /// Sends what of `from` lies behind `offset`, into the open file `handle`. Some of the writes are
-    /// still unanswered when it returns; finish() sees to them.
+    /// Sends what of `from` lies behind `offset`, into the open file `handle`. Some of the writes
+    /// are still unanswered when it returns; finish() sees to them.
     awaitable<> send(local_file const& from, std::string handle, std::uint64_t offset,
                      std::uint64_t expected) {
         auto& link = *t_->link;
@@ -93,8 +93,9 @@ private:
         limiter::ticket ticket;
     };
 
-    /// At least one place among the requests in flight, `most` if the other transfers leave as many.
-    /// Never waits for one while answers to own requests are out, which hold places themselves.
+    /// At least one place among the requests in flight, `most` if the other transfers leave as
+    /// many. Never waits for one while answers to own requests are out, which hold places
+    /// themselves.
     awaitable<std::vector<limiter::ticket>> reserve(std::uint64_t most) {
         auto& budget = t_->link->budget();
         std::vector<limiter::ticket> got;

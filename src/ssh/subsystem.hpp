@@ -30,8 +30,8 @@ public:
     std::function<void(std::exception_ptr)> ended{};
 };
 
-/// A session channel that runs a subsystem (RFC 4254 §6.5). What send() was given leaves in one piece
-/// at the end of the turn of the loop, and further as the peer's window allows.
+/// A session channel that runs a subsystem (RFC 4254 §6.5). What send() was given leaves in one
+/// piece at the end of the turn of the loop, and further as the peer's window allows.
 class subsystem : public byte_stream, private transport::listener {
 public:
     /// `place` is kept as long as the channel.
