@@ -240,7 +240,7 @@ TEST_CASE("what is typed at a command's terminal interrupts it", "[ssh]") {
 TEST_CASE("a process has a deadline of its own", "[ssh]") {
     auto body = [](ssh::session& host) -> awaitable<> {
         ssh::process_options how;
-        how.timeout = 200ms;
+        how.timeout = 3s;
         auto sleeper = co_await host.start("exec sleep 60", how);
         auto read = [&]() -> awaitable<> { co_await sleeper.read(); };
         try {
