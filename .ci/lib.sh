@@ -51,7 +51,7 @@ install_packages() {
     code=$?
     [[ $own_policy ]] && "${root[@]}" rm -f "$policy"
     if command -v systemctl >/dev/null; then
-        for unit in openssh-server:ssh postfix:postfix nftables:nftables slurmctld:slurmctld slurmd:slurmd munge:munge; do
+        for unit in openssh-server:ssh postfix:postfix nftables:nftables nsd:nsd slurmctld:slurmctld slurmd:slurmd munge:munge; do
             [[ " $* " == *" ${unit%:*} "* ]] && "${root[@]}" systemctl disable --quiet "${unit#*:}.service"
         done
     fi
