@@ -312,6 +312,85 @@ void run_manifest(std::string_view input) {
     look_at_manifest(text);
 }
 
+// ---- DNS ----
+
+void look_at_answer(dns::detail::bytes packet, std::string_view name, dns::type wanted) {
+    auto const found = dns::detail::parse_answer(packet, name, wanted);
+    require(found.values.empty() == (found.status != dns::status::answered),
+            "records without an answer, or an answer without records");
+    require((found.status == dns::status::server_failure) == static_cast<bool>(found.why),
+            "a failure without a reason");
+    require(found.ttl.count() >= 0 && found.ttl <= std::chrono::hours(24 * 7), "a ttl of ages");
+    // A record takes 11 bytes of the packet at least, and a name at most four times 255.
+    require(found.values.size() * 11 <= packet.size(), "more records than there is room for");
+    for (auto const& one : found.values)
+        require(dns::to_string(one).size() <= 4 * (packet.size() + 2 * 255) + 100,
+                "a record of more bytes than there are");
+}
+
+void run_dns(std::string_view input) {
+    using dns::type;
+    std::vector<unsigned char> const all(input.begin(), input.end());
+    for (auto const wanted : {type::a, type::ns, type::cname, type::soa, type::ptr, type::mx,
+                              type::txt, type::aaaa, type::srv, type::tlsa, type::caa})
+        look_at_answer(all, "web.example", wanted);
+    (void)dns::detail::rcode_of(all);
+    if (!dns::detail::is_name(input)) return;
+    auto const query = dns::detail::make_query(1, input, type::a, true);
+    require(query.size() <= 12 + 255 + 4 + 11, "a question that is too long");
+    auto const echoed = dns::detail::parse_answer(query, input, type::a);
+    require(echoed.status == dns::status::no_data, "a question that cannot be read");
+}
+
+// ---- SFTP ----
+
+std::vector<std::string> packets_of(std::string_view stream, std::size_t step, bool& whole) {
+    sftp::detail::packet_stream cutter;
+    std::vector<std::string> found;
+    auto const keep = [&](std::string packet) { found.push_back(std::move(packet)); };
+    whole = true;
+    for (; whole && !stream.empty(); stream.remove_prefix(std::min(step, stream.size())))
+        whole = cutter.feed(stream.substr(0, step), keep);
+    return found;
+}
+
+void look_at_reply(std::string packet) {
+    using namespace sftp::detail;
+    auto const size = packet.size();
+    auto const found = parse_reply(std::move(packet));
+    if (!found) return;
+    auto const data = parse_data(*found);
+    require(!data || data->size() + 9 <= size, "data beyond its packet");
+    auto const handle = parse_handle(*found);
+    require(!handle || handle->size() <= 256, "a handle that is too long");
+    auto const names = parse_names(*found);
+    require(!names || names->size() * 12 + 9 <= size, "more names than bytes for them");
+    auto const attributes = parse_attributes(*found);
+    (void)parse_file_system(*found), (void)parse_limits(*found);
+    require(data.has_value() + handle.has_value() + names.has_value() + attributes.has_value() +
+                    parse_status(*found).has_value() <=
+                1,
+            "one reply has two meanings");
+    if (!attributes) return;
+    packet_writer again(packet::attrs, found->id);
+    again.attrs(*attributes);
+    auto const read = parse_reply(again.take().substr(4));
+    require(read && parse_attributes(*read) == attributes,
+            "attributes do not survive being written");
+}
+
+/// The input is what a server sends: its version and then replies.
+void run_sftp(std::string_view input) {
+    bool good = false, same = false;
+    auto const packets = packets_of(input, input.size(), good);
+    for (std::size_t const step : {1, 7}) {
+        auto const again = packets_of(input, step, same);
+        require(packets == again && good == same, "packets depend on how the stream is cut");
+    }
+    for (auto const& packet : packets) {
+        (void)sftp::detail::parse_version(packet);
+        look_at_reply(packet);
+    }
 }
 
 constexpr entry all[] = {
