@@ -149,7 +149,11 @@ TEST_CASE("a command whose output nobody reads is stopped by its window", "[ssh]
         auto zeros = co_await host.start("head -c 60000000 /dev/zero");
         auto const before = resident_bytes();
         co_await sleep_for(500ms);
+#ifdef __SANITIZE_ADDRESS__ // which keeps what was freed, libssh's smaller buffers
+        CHECK(resident_bytes() < before + 20'000'000);
+#else
         CHECK(resident_bytes() < before + 8'000'000);
+#endif
         std::size_t size = 0;
         while (auto piece = co_await zeros.read()) size += piece->bytes.size();
         CHECK(size == 60'000'000);
