@@ -146,9 +146,13 @@ TEST_CASE("4 MB are written and read at the same time through small buffers", "[
 
 TEST_CASE("a command whose output nobody reads is stopped by its window", "[ssh]") {
     auto body = [](ssh::session& host) -> awaitable<> {
-        auto zeros = co_await host.start("head -c 60000000 /dev/zero");
+        auto const marker =
+            std::filesystem::temp_directory_path() / ("trawl-window-" + std::to_string(::getpid()));
+        auto const command = "head -c 60000000 /dev/zero && : > " + marker.string();
+        auto zeros = co_await host.start(command);
         auto const before = resident_bytes();
         co_await sleep_for(500ms);
+        CHECK(!std::filesystem::exists(marker)); // the command waits
 #ifdef __SANITIZE_ADDRESS__ // which keeps what was freed, libssh's smaller buffers
         CHECK(resident_bytes() < before + 20'000'000);
 #else
@@ -158,6 +162,7 @@ TEST_CASE("a command whose output nobody reads is stopped by its window", "[ssh]
         while (auto piece = co_await zeros.read()) size += piece->bytes.size();
         CHECK(size == 60'000'000);
         auto const end = co_await zeros.wait();
+        CHECK(std::filesystem::remove(marker));
         CHECK(end.exit_status == 0);
     };
     with_session(body);
