@@ -1,5 +1,5 @@
 #include "cli/scratch_folder.hpp"
-#include "cli/verb.hpp"
+#include "cli/verb_child.hpp"
 #include "dns/name_server.hpp"
 #include "icmp/namespaces.hpp"
 #include "test.hpp"
@@ -86,39 +86,10 @@ struct asked {
 
 /// Runs `trawl dns WORDS...` in a child process.
 asked dns(std::vector<std::string> words, bool json = true) {
-    auto* out = std::tmpfile();
-    REQUIRE(out);
-    auto const number = ::fork();
-    REQUIRE(number >= 0);
-    if (number == 0) {
-        ::dup2(::fileno(out), 1);
-        cli::settings how;
-        how.json = json;
-        how.quiet = true;
-        cli::action chosen;
-        CLI::App app;
-        cli::add_dns(app, chosen);
-        words.insert(words.begin(), "dns");
-        std::ranges::reverse(words);
-        int code = 99;
-        try {
-            app.parse(words);
-            cli::environment here(how);
-            code = chosen(here);
-        } catch (CLI::ParseError const&) {
-            code = cli::usage;
-        }
-        ::_exit(code);
-    }
-    int status = 0;
-    ::waitpid(number, &status, 0);
-    REQUIRE(WIFEXITED(status));
+    auto ended = test::run_verb("dns", cli::add_dns, std::move(words), json);
     asked seen;
-    seen.code = WEXITSTATUS(status);
-    seen.text.resize(1 << 22);
-    std::rewind(out);
-    seen.text.resize(std::fread(seen.text.data(), 1, seen.text.size(), out));
-    std::fclose(out);
+    seen.code = ended.code;
+    seen.text = std::move(ended.text);
     std::istringstream lines(json ? seen.text : std::string());
     for (std::string line; std::getline(lines, line);) {
         auto record = boost::json::parse(line).as_object();

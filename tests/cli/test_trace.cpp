@@ -1,12 +1,10 @@
-#include "cli/verb.hpp"
+#include "cli/verb_child.hpp"
 #include "icmp/namespaces.hpp"
 #include "test.hpp"
 
 #include <boost/json.hpp>
 
 #include <sstream>
-
-#include <sys/wait.h>
 
 using namespace trawl;
 
@@ -61,39 +59,9 @@ struct traced {
 
 /// Runs `trawl trace --json WORDS...` in a child process.
 traced trace(std::vector<std::string> words) {
-    auto* out = std::tmpfile();
-    REQUIRE(out);
-    auto const child = ::fork();
-    REQUIRE(child >= 0);
-    if (child == 0) {
-        ::dup2(::fileno(out), 1);
-        cli::settings how;
-        how.json = true;
-        how.quiet = true;
-        cli::action chosen;
-        CLI::App app;
-        cli::add_trace(app, chosen);
-        words.insert(words.begin(), "trace");
-        std::ranges::reverse(words);
-        int code = 99;
-        try {
-            app.parse(words);
-            cli::environment here(how);
-            code = chosen(here);
-        } catch (CLI::ParseError const&) {
-            code = cli::usage;
-        }
-        ::_exit(code);
-    }
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    REQUIRE(WIFEXITED(status));
-    traced seen{WEXITSTATUS(status), {}};
-    std::string text(1 << 16, '\0');
-    std::rewind(out);
-    text.resize(std::fread(text.data(), 1, text.size(), out));
-    std::fclose(out);
-    std::istringstream lines(text);
+    auto const ended = test::run_verb("trace", cli::add_trace, std::move(words), true);
+    traced seen{ended.code, {}};
+    std::istringstream lines(ended.text);
     for (std::string line; std::getline(lines, line);)
         seen.records.push_back(boost::json::parse(line).as_object());
     return seen;
