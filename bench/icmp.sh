@@ -2,17 +2,18 @@
 # Sweeps side by side, in one run: trawl, the stick (icmp_stick.cpp: what the kernel allows), fping, nmap, zmap, masscan and
 # a script with a thread for each host. As root, for raw sockets and network namespaces; nothing leaves this machine.
 #
-#     bench/icmp.sh [-n ROUNDS] [-w WORKLOADS] [-t TOOLS] [-T SECONDS] [-c] [-p] [TRAWL]
+#     bench/icmp.sh [-n ROUNDS] [-w WORKLOADS] [-t TOOLS] [-T SECONDS] [-c] [-p] [-r] [TRAWL]
 #
 # -n 5; -w lo24,veth16,tenth16,veth112 and -t stick,trawl,fping,nmap,zmap,masscan,threads; -T 60: a run that lasts longer is
 # killed (masscan: 15 seconds, it often does not end); -c: count system calls with strace, in runs of their own; -p: only
-# the pacing of trawl ping --rate, as the far side sees it. A tool that is missing is named and left out.
+# the pacing of trawl ping --rate, as the far side sees it; -r: only how exact the round trips are that trawl ping reports. A
+# tool that is missing is named and left out.
 here=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd -P) || exit 1
-rounds=5 workloads=lo24,veth16,tenth16,veth112 tools=stick,trawl,fping,nmap,zmap,masscan,threads limit=60 calls='' pacing=''
-while getopts n:w:t:T:cp option; do
+rounds=5 workloads=lo24,veth16,tenth16,veth112 tools=stick,trawl,fping,nmap,zmap,masscan,threads limit=60 calls='' pacing='' trips=''
+while getopts n:w:t:T:cpr option; do
     case $option in
-    n) rounds=$OPTARG ;; w) workloads=$OPTARG ;; t) tools=$OPTARG ;; T) limit=$OPTARG ;; c) calls=yes ;; p) pacing=yes ;;
-    *) sed -n '5,9s/^# \?//p' "$0" >&2; exit 2 ;;
+    n) rounds=$OPTARG ;; w) workloads=$OPTARG ;; t) tools=$OPTARG ;; T) limit=$OPTARG ;; c) calls=yes ;; p) pacing=yes ;; r) trips=yes ;;
+    *) sed -n '5,10s/^# \?//p' "$0" >&2; exit 2 ;;
     esac
 done
 shift $((OPTIND - 1))
@@ -126,6 +127,15 @@ if [[ $pacing ]]; then
     pace 100 10.72.0.0/24
     pace 10000 10.72.0.0/17
     pace 100000 10.72.0.0/14
+    exit
+fi
+
+# ---- round trips ----
+
+if [[ $trips ]]; then
+    for period in 0.5 0.01; do # 128 and 6,400 echoes a second
+        inside $near python3 "$here/rtt.py" near "$trawl" ping --json -e -c "$(awk "BEGIN { print 8 / $period }")" -p $period 10.77.0.0/26
+    done
     exit
 fi
 

@@ -1,16 +1,28 @@
 #include "cli/ping_text.hpp"
 
 #include <fmt/chrono.h>
+#include <fmt/compile.h>
 #include <fmt/format.h>
+
+#include <iterator>
 
 namespace trawl::cli {
 namespace {
 
 using icmp::status;
 
-std::string milliseconds(duration d) {
+void add_milliseconds(std::string& to, duration d) {
     double const ms = std::chrono::duration<double, std::milli>(d).count();
-    return fmt::format("{:.{}f}", ms, ms < 0.1 ? 3 : 2);
+    if (ms < 0.1)
+        fmt::format_to(std::back_inserter(to), FMT_COMPILE("{:.3f}"), ms);
+    else
+        fmt::format_to(std::back_inserter(to), FMT_COMPILE("{:.2f}"), ms);
+}
+
+std::string milliseconds(duration d) {
+    std::string text;
+    add_milliseconds(text, d);
+    return text;
 }
 
 std::string statistics(icmp::tally const& t) {
@@ -64,14 +76,20 @@ void ping_text::host(pinged_host const& h, icmp::result const& r) {
         if (options_.only_up == (r.status == status::up)) sink_.out(h.label + "\n");
         return;
     }
-    auto text = fmt::format("{}: {}", h.label, icmp::to_string(r.status));
-    if (h.tally.sent() > 1)
+    // The one line of a sweep that is written a million times: no format string is read for it.
+    auto text = h.label;
+    text.append(": ").append(icmp::to_string(r.status));
+    if (h.tally.sent() > 1) {
         text += " " + statistics(h.tally);
-    else if (r.rtt)
-        text += fmt::format(" {} ms", milliseconds(*r.rtt));
+    } else if (r.rtt) {
+        text += ' ';
+        add_milliseconds(text, *r.rtt);
+        text += " ms";
+    }
     if (!h.via.empty()) text += fmt::format(" ({})", h.via);
     if (r.why) text += fmt::format(" ({})", r.why.message());
-    sink_.out(text + "\n");
+    text += '\n';
+    sink_.out(text);
 }
 
 void ping_text::interval(pinged_hosts hosts) {

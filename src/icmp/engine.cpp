@@ -344,6 +344,9 @@ void engine::note_drops(std::uint64_t total, time_point now) noexcept {
 }
 
 time_point engine::next_wake() {
+    auto const later = [](time_point expiry) {
+        return expiry == time_point::max() ? expiry : expiry + expiry_slack;
+    };
     auto wake = time_point::max();
     bool const full = hot() >= limits_.window;
     auto cooler = time_point::max();
@@ -353,7 +356,7 @@ time_point engine::next_wake() {
     for (auto& l : lanes_) {
         if (l->active_ > 0) { // those that were forgotten wait for nothing
             for (auto const index : l->flights_)
-                wake = std::min(wake, tiers_[index]->echoes.next_expiry());
+                wake = std::min(wake, later(tiers_[index]->echoes.next_expiry()));
             if (!l->turns_.empty()) wake = std::min(wake, l->turns_.front().when);
         }
         if (!wants_to_send(*l)) continue;

@@ -81,6 +81,8 @@ public:
     /// An echo counts against the window for this long: the loop comes around at least as often
     /// (lag p99 <= 20 ms), so answers to older echoes cannot arrive all at once.
     static constexpr duration hot_time = std::chrono::milliseconds(20);
+    /// A silent echo may end so much late: those of one batch expire at one wake-up, not one each.
+    static constexpr duration expiry_slack = std::chrono::milliseconds(1);
     /// How often a silent target is asked again because our own buffers lost packets meanwhile.
     static constexpr unsigned rescues = 3;
     static constexpr unsigned most_retries = 250;
