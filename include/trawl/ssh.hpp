@@ -7,6 +7,7 @@
 #include <trawl/offload_pool.hpp>
 
 #include <asio/any_io_executor.hpp>
+#include <asio/generic/stream_protocol.hpp>
 #include <asio/ip/address.hpp>
 #include <asio/ip/tcp.hpp>
 
@@ -30,6 +31,7 @@ namespace detail {
 struct session_state;
 struct process_state;
 class subsystem;
+struct session_access;
 awaitable<std::unique_ptr<subsystem>> open_subsystem(session& on, std::string name);
 } // namespace detail
 
@@ -217,6 +219,9 @@ struct options {
     std::vector<asio::ip::address>
         addresses{}; ///< of `host`, tried in order; empty: `host` is an address
     std::uint16_t port = 22;
+    /// Connects through this session (ProxyJump), whose server looks `host` up; `addresses` are not
+    /// used. It is connected already, carries any number of sessions at once, and ends them with it.
+    std::shared_ptr<session> jump{};
     std::string user{};
     /// Keys are tried first, in this order, then those of the agent. Servers count attempts (sshd:
     /// MaxAuthTries 6). Empty ones are skipped.
@@ -344,8 +349,9 @@ public:
     /// Connects, checks the host's key, authenticates. Throws failure; then, or when cancelled, the
     /// connection is closed and connect() may be called again.
     awaitable<> connect();
-    /// As connect(), over a TCP connection that is there already.
-    awaitable<> connect(asio::ip::tcp::socket connected);
+    /// As connect(), over a connection that is there already: TCP, or a Unix-domain stream such as
+    /// that of open_tunnel().
+    awaitable<> connect(asio::generic::stream_protocol::socket connected);
 
     /// Runs a command in the user's login shell and returns when it has ended and all of its output
     /// is here. Up to options.max_channels run at once. Cancelling, or a deadline, sends the
@@ -357,6 +363,14 @@ public:
     /// until the process is destroyed.
     awaitable<process> start(std::string command);
     awaitable<process> start(std::string command, process_options how);
+
+    /// Has the server connect to host:port, which it looks up (direct-tcpip, RFC 4254 §7.2), within
+    /// timeouts.connect. The bytes go through the socket that is returned, one end of a pair, as far
+    /// as the window allows. Any number at once, beside the commands. Closing the socket closes
+    /// the connection; when this session ends, the socket reads the end of the stream. Throws
+    /// failure in phase connect when the server refuses or does not reach the host.
+    awaitable<asio::generic::stream_protocol::socket> open_tunnel(std::string host,
+                                                                  std::uint16_t port);
 
     /// Says goodbye (SSH_MSG_DISCONNECT) and closes; takes a second at most and never throws for
     /// the peer's sake.
@@ -376,6 +390,7 @@ public:
 private:
     friend awaitable<std::unique_ptr<detail::subsystem>> detail::open_subsystem(session&,
                                                                                 std::string);
+    friend struct detail::session_access;
     std::shared_ptr<detail::session_state> state_;
 };
 

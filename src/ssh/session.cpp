@@ -1,16 +1,21 @@
 #include "ssh/auth.hpp"
 #include "ssh/private_key.hpp"
 #include "ssh/session_state.hpp"
+#include "ssh/tunnel.hpp"
 
 #include <trawl/net.hpp>
 #include <trawl/ssh.hpp>
 
 #include <algorithm>
+#include <cstring>
+#include <sys/socket.h>
 #include <utility>
 
 namespace trawl::ssh {
 
+using detail::bridge;
 using detail::step_within;
+using detail::stream_socket;
 using detail::transport;
 using tcp = asio::ip::tcp;
 
@@ -21,6 +26,18 @@ using detail::state_ptr;
 std::string to_text(tcp::endpoint const& at) {
     auto const address = at.address().to_string();
     return (at.address().is_v6() ? "[" + address + "]" : address) + ":" + std::to_string(at.port());
+}
+
+/// Whom a TCP connection reaches; nullopt for another stream.
+std::optional<tcp::endpoint> remote_end(stream_socket const& socket) {
+    asio::error_code failed;
+    auto const at = socket.remote_endpoint(failed);
+    int const family = failed ? AF_UNSPEC : at.data()->sa_family;
+    if (family != AF_INET && family != AF_INET6) return {};
+    tcp::endpoint end;
+    if (at.size() > end.capacity()) return {};
+    std::memcpy(end.data(), at.data(), at.size());
+    return end;
 }
 
 /// libssh's own order, for hosts that are not on record.
@@ -106,9 +123,10 @@ awaitable<> handshake(state_ptr self, std::shared_ptr<transport> link) {
         if (result != SSH_AGAIN) {
             auto const words = link->words();
             // libssh says so of a peer that closes or resets.
-            auto const code = words.starts_with("Socket error") ? errc::disconnected
-                              : when.at == phase::key_exchange  ? errc::key_exchange
-                                                                : errc::banner;
+            bool const gone = link->cut_off() || words.starts_with("Socket error");
+            auto const code = gone                             ? errc::disconnected
+                              : when.at == phase::key_exchange ? errc::key_exchange
+                                                               : errc::banner;
             throw failure(code, when.at, self->peer, words);
         }
         if (!link->settle()) co_await link->progress(when);
@@ -150,14 +168,16 @@ awaitable<> check_host_key(state_ptr self) {
     }
 }
 
-awaitable<> establish(state_ptr self, tcp::socket socket) {
-    asio::error_code unknown;
-    if (auto const at = socket.remote_endpoint(unknown); !unknown)
-        self->peer = to_text(at), self->address = at.address();
-    socket.set_option(tcp::no_delay(true),
-                      unknown); // SSH_OPTIONS_NODELAY is for libssh's own connect only
+/// `carrier`: what the bytes go through, if that is another session.
+awaitable<> establish(state_ptr self, stream_socket socket,
+                      std::shared_ptr<bridge const> carrier = {}) {
+    if (auto const at = remote_end(socket))
+        self->peer = to_text(*at), self->address = at->address();
+    asio::error_code not_tcp; // SSH_OPTIONS_NODELAY is for libssh's own connect only
+    socket.set_option(tcp::no_delay(true), not_tcp);
     co_await self->how.known->prepare(self->how.host, self->how.port);
     auto const link = std::make_shared<transport>(std::move(socket), self->peer);
+    link->carried_by(std::move(carrier));
     if (self->link) self->link->close();
     configure(*link, self->how, self->how.known->types(self->how.host, self->how.port));
     self->banner.clear();
@@ -180,7 +200,18 @@ awaitable<> establish(state_ptr self, tcp::socket socket) {
     }
 }
 
+awaitable<> connect_through(state_ptr self, session& jump) {
+    auto const& through = detail::session_access::of(jump);
+    auto way = co_await detail::open_tunnel(through, self->how.host, self->how.port,
+                                            self->how.timeouts.connect);
+    co_await establish(self, std::move(way.socket), std::move(way.carrier));
+}
+
 awaitable<> connect_and_establish(state_ptr self) {
+    if (self->how.jump) {
+        co_await connect_through(self, *self->how.jump);
+        co_return;
+    }
     auto socket = co_await connect_tcp(self);
     co_await establish(self, std::move(socket));
 }
@@ -215,7 +246,7 @@ session::~session() {
 
 awaitable<> session::connect() { return connect_and_establish(state_); }
 
-awaitable<> session::connect(tcp::socket connected) {
+awaitable<> session::connect(stream_socket connected) {
     return establish(state_, std::move(connected));
 }
 

@@ -1,5 +1,6 @@
 #include "ssh/transport.hpp"
 
+#include "ssh/bridge.hpp"
 #include "ssh/channel.hpp"
 
 #include <asio/error.hpp>
@@ -32,7 +33,7 @@ step step_within(ssh::phase at, std::chrono::milliseconds limit) {
     return out;
 }
 
-transport::transport(asio::ip::tcp::socket socket, std::string peer)
+transport::transport(stream_socket socket, std::string peer)
     : socket_(std::move(socket)), peer_(std::move(peer)) {
     struct stat status;
     duplicate_ = ::fcntl(socket_.native_handle(), F_DUPFD_CLOEXEC, 3);
@@ -118,9 +119,22 @@ bool transport::moved() noexcept {
     return any;
 }
 
+/// What a listener does may move more, and so on; they are told one after the other, not one inside
+/// the other.
 void transport::wake_all() noexcept {
     waiters_.wake_all();
-    for (auto* l : listeners_) l->progressed();
+    tell_again_ = true;
+    if (std::exchange(telling_, true)) return;
+    while (std::exchange(tell_again_, false))
+        for (std::size_t i = 0; i < listeners_.size(); ++i)
+            if (listeners_[i]) listeners_[i]->progressed();
+    telling_ = false;
+    std::erase(listeners_, nullptr);
+}
+
+void transport::ignore(listener& l) noexcept {
+    std::ranges::replace(listeners_, &l, nullptr);
+    if (!telling_) std::erase(listeners_, nullptr);
 }
 
 void transport::close_abandoned() noexcept {
@@ -134,11 +148,11 @@ void transport::close_abandoned() noexcept {
 
 void transport::watch() {
     if (!alive()) return;
-    if (!reading_) watch_for(asio::ip::tcp::socket::wait_read, reading_);
-    if (!writing_ && write_pending()) watch_for(asio::ip::tcp::socket::wait_write, writing_);
+    if (!reading_) watch_for(stream_socket::wait_read, reading_);
+    if (!writing_ && write_pending()) watch_for(stream_socket::wait_write, writing_);
 }
 
-void transport::watch_for(asio::ip::tcp::socket::wait_type what, bool& armed) {
+void transport::watch_for(stream_socket::wait_type what, bool& armed) {
     armed = true;
     // The handler keeps the transport, so that `armed` is there; close() cancels it.
     socket_.async_wait(what, [self = shared_from_this(), &armed](asio::error_code failed) {
@@ -149,8 +163,11 @@ void transport::watch_for(asio::ip::tcp::socket::wait_type what, bool& armed) {
     });
 }
 
+bool transport::cut_off() const noexcept { return carrier_ && !carrier_->why().empty(); }
+
 std::string transport::words() const {
     if (!session_) return last_words_;
+    if (cut_off()) return carrier_->why();
     std::string text = ssh_get_error(session_);
     if (auto const end = text.find_last_not_of(" \r\n"); end != std::string::npos)
         text.resize(end + 1);

@@ -3,7 +3,7 @@
 #include <trawl/detail/parking.hpp>
 #include <trawl/ssh.hpp>
 
-#include <asio/ip/tcp.hpp>
+#include <asio/generic/stream_protocol.hpp>
 
 #include <libssh/libssh.h>
 
@@ -14,7 +14,11 @@
 
 namespace trawl::ssh::detail {
 
+class bridge;
 class channel;
+
+/// Any connected stream that has a descriptor.
+using stream_socket = asio::generic::stream_protocol::socket;
 
 /// Where a wait stands: its phase, and until when it may last.
 struct step {
@@ -38,7 +42,8 @@ step step_within(ssh::phase at, std::chrono::milliseconds limit);
 /// all waiters look again; what a waiter waits for is never asked of the descriptor first.
 class transport : public std::enable_shared_from_this<transport> {
 public:
-    /// Hears of everything that wakes the waiters, without a coroutine of its own.
+    /// Hears of everything that wakes the waiters, without a coroutine of its own. It may listen and
+    /// ignore meanwhile.
     class listener {
     public:
         virtual void progressed() noexcept = 0;
@@ -47,13 +52,14 @@ public:
         ~listener() = default;
     };
 
-    transport(asio::ip::tcp::socket socket, std::string peer);
+    transport(stream_socket socket, std::string peer);
     transport(transport const&) = delete;
     transport& operator=(transport const&) = delete;
     ~transport();
 
     ssh_session handle() const noexcept { return session_; }
     std::string const& peer() const noexcept { return peer_; }
+    stream_socket::executor_type executor() { return socket_.get_executor(); }
     /// The descriptor for SSH_OPTIONS_FD; libssh owns it from then on.
     int duplicate() const noexcept { return duplicate_; }
 
@@ -98,9 +104,14 @@ public:
     void attach(channel& c) { channels_.push_back(&c); }
     void detach(channel& c) noexcept { std::erase(channels_, &c); }
     void listen(listener& l) { listeners_.push_back(&l); }
-    void ignore(listener& l) noexcept { std::erase(listeners_, &l); }
+    void ignore(listener& l) noexcept;
     /// Keeps a channel whose opening was given up until the server has answered, then closes it.
     void abandon(ssh_channel opening) { abandoned_.push_back(opening); }
+
+    /// The bytes go through a channel of another session, which knows why they end.
+    void carried_by(std::shared_ptr<bridge const> carrier) { carrier_ = std::move(carrier); }
+    /// That session has ended.
+    bool cut_off() const noexcept;
 
     /// Says goodbye if that goes at once, and closes. Wakes all waiters.
     void close() noexcept;
@@ -111,9 +122,9 @@ private:
     void wake_all() noexcept;
     void close_abandoned() noexcept;
     void watch();
-    void watch_for(asio::ip::tcp::socket::wait_type what, bool& armed);
+    void watch_for(stream_socket::wait_type what, bool& armed);
 
-    asio::ip::tcp::socket socket_;
+    stream_socket socket_;
     std::string peer_;
     ssh_session session_ = nullptr;
     ssh_event event_ = nullptr;
@@ -125,7 +136,9 @@ private:
     bool reading_ = false, writing_ = false;
     std::string last_words_; // of a session that is closed
     std::vector<channel*> channels_;
-    std::vector<listener*> listeners_;
+    std::vector<listener*> listeners_; // null: gone while they were told
+    bool telling_ = false, tell_again_ = false;
+    std::shared_ptr<bridge const> carrier_;
     std::vector<ssh_channel> abandoned_;
     trawl::detail::waiter_list waiters_;
     trawl::detail::turn_budget budget_;
