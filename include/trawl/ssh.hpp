@@ -74,11 +74,13 @@ public:
     failure(std::error_code code, phase at, std::string const& peer, std::string said = {});
 
     phase at() const noexcept { return at_; }
+    std::string const& peer() const noexcept { return peer_; }
     /// The code as one word for a record: "auth_denied", "timed_out".
     std::string_view word() const noexcept;
 
 private:
     phase at_;
+    std::string peer_;
 };
 
 using net::secret;

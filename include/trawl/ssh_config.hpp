@@ -29,6 +29,17 @@ struct host_config {
     std::optional<std::string> ciphers{}, kex_algorithms{}, macs{}; ///< as written
 };
 
+/// One host to go through (ProxyJump, ssh -J).
+struct jump_host {
+    std::string host;
+    std::optional<std::string> user{};   ///< to log in as
+    std::optional<std::uint16_t> port{}; ///< 1 to 65535
+};
+
+/// "[user@]host[:port],..." or "ssh://[user@]host[:port],...", the first to connect to first; an
+/// IPv6 address with a port stands in brackets. Empty for "none"; nullopt for anything else.
+std::optional<std::vector<jump_host>> parse_jump(std::string_view text);
+
 /// OpenSSH client configuration files: Host and Match blocks, Include, and the keywords of
 /// host_config; the first value of a keyword counts. Takes texts, reads nothing itself
 /// (load_config() does). What it does not support is collected in problems(), each once.

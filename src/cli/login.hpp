@@ -21,6 +21,7 @@ namespace trawl::cli {
 struct login_words {
     std::string user, password_file, known_hosts;
     std::vector<std::string> identities;
+    std::string jump;       // empty: what the configuration says
     std::string policy;     // empty: not said, strict
     std::uint16_t port = 0; // 0: not said, 22
     double timeout = 0;     // seconds; 0: the library's bounds

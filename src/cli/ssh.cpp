@@ -92,6 +92,8 @@ void check(words const& w, environment& here) {
     if (w.targets.empty() && w.only.empty()) throw usage_error("no target");
     if (w.feed_stdin && std::ranges::count(w.targets, "-") + std::ranges::count(w.excludes, "-"))
         throw usage_error("--stdin: standard input is the list of targets");
+    if (!ssh::parse_jump(w.login.jump.empty() ? "none" : w.login.jump))
+        throw usage_error("--jump: not [USER@]HOST[:PORT],...: " + w.login.jump);
     if (w.group && here.words().json) throw usage_error("--group is for text, not for --json");
 }
 
@@ -106,7 +108,11 @@ int run(environment& here, words const& w) {
     auto const writer = find_writer(w, here);
     fan_out work(here, what, w.how, *writer);
     ssh_login login(here, w.login, w.config_file);
-    return here.run(work.run(login, std::move(hosts), only.get()));
+    auto all = [&]() -> awaitable<int> {
+        ssh_login::in_use const during(login);
+        co_return co_await work.run(login, std::move(hosts), only.get());
+    };
+    return here.run(all());
 }
 
 void add_output(CLI::App& verb, words& into) {
@@ -159,6 +165,9 @@ void add_ssh(CLI::App& app, action& chosen) {
     add_output(*verb, *w);
     add_input(*verb, *w);
     add_login(*verb, w->login);
+    verb->add_option("-J,--jump", w->login.jump,
+                     "Go through [USER@]HOST[:PORT],...: one connection for all targets; none: "
+                     "not even if the configuration says so");
     verb->add_option("-F,--config", w->config_file,
                      "OpenSSH configuration file, or none; default: ~/.ssh/config and "
                      "/etc/ssh/ssh_config");

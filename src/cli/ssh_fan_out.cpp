@@ -99,7 +99,7 @@ awaitable<> fan_out::reach(ssh_answer& answer) {
     auto const& target = answer.target;
     try {
         auto how = co_await login_->options_for(target);
-        how.addresses = co_await addresses_of(target, how.host);
+        if (!how.jump) how.addresses = co_await addresses_of(target, how.host);
         if (how.addresses.size() == 1) answer.address = how.addresses.front();
         if (ramp_) co_await ramp_->turn();
         co_await attempt(how, answer);

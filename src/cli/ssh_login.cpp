@@ -37,7 +37,9 @@ ssh::host_key_policy policy_of(std::string const& checking) {
 } // namespace
 
 ssh_login::ssh_login(environment& here, login_words const& words, std::string file)
-    : here_(here), words_(words), file_(std::move(file)) {}
+    : here_(here), words_(words), file_(std::move(file)),
+      jumps_(here.io().get_executor(),
+             [this](ssh::jump_host hop) { return options_for_hop(std::move(hop)); }) {}
 
 awaitable<> ssh_login::prepare() {
     base_ = co_await prepare_login(words_, here_);
@@ -60,9 +62,28 @@ awaitable<ssh::options> ssh_login::options_for(targets::target const& target) {
     if (said.user) how.user = *said.user;
     if (words_.port == 0) how.port = said.port.value_or(22);
     if (target.port) how.port = *target.port;
-    if (said.proxy_jump && *said.proxy_jump != "none")
-        throw ssh::failure(ssh::errc::connect_failed, ssh::phase::connect, target.to_string(),
-                           "ProxyJump is not supported");
+    co_await obey(said, how);
+    auto const jump = words_.jump.empty() ? said.proxy_jump.value_or("none") : words_.jump;
+    how.jump = co_await jumps_.to(jump, target.to_string());
+    co_return how;
+}
+
+/// As OpenSSH's: what the command line says of user and port is the target's, and so is the
+/// password.
+awaitable<ssh_jumps::hop_login> ssh_login::options_for_hop(ssh::jump_host hop) {
+    auto const said = config_->lookup(hop.host, hop.user);
+    ssh_jumps::hop_login found{base_, said.proxy_jump.value_or("none")};
+    auto& how = found.how;
+    how.host = said.host_name.value_or(hop.host);
+    how.user = said.user.value_or(local_user());
+    how.port = hop.port.value_or(said.port.value_or(22));
+    how.password.reset();
+    co_await obey(said, how);
+    co_return found;
+}
+
+/// What the configuration says, where the command line says nothing.
+awaitable<> ssh_login::obey(ssh::host_config const& said, ssh::options& how) {
     if (said.strict_host_key_checking && words_.policy.empty())
         how.policy = policy_of(*said.strict_host_key_checking);
     if (said.connect_timeout && words_.timeout <= 0)
@@ -77,7 +98,6 @@ awaitable<ssh::options> ssh_login::options_for(targets::target const& target) {
     mention(said.kex_algorithms.has_value(), "KexAlgorithms");
     mention(said.macs.has_value(), "MACs");
     mention(said.server_alive_interval.has_value(), "ServerAliveInterval");
-    co_return how;
 }
 
 /// A file that is missing or cannot be used is left out, as OpenSSH does.

@@ -70,7 +70,8 @@ constexpr std::array keywords{
                 return !w[0].empty();
             }},
     keyword{"identitiesonly", [](auto& c, auto& w) { return take_flag(c.identities_only, w[0]); }},
-    keyword{"proxyjump", [](auto& c, auto& w) { return take_text(c.proxy_jump, w[0]); }},
+    keyword{"proxyjump",
+            [](auto& c, auto& w) { return parse_jump(w[0]) && take_text(c.proxy_jump, w[0]); }},
     keyword{"userknownhostsfile",
             [](auto& c, auto& w) {
                 if (!c.known_hosts_files) c.known_hosts_files = w;

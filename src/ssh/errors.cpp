@@ -67,7 +67,8 @@ std::string_view name(phase value) noexcept {
 }
 
 failure::failure(std::error_code code, phase at, std::string const& peer, std::string said)
-    : error(code, "ssh " + peer + " " + std::string(name(at)), std::move(said)), at_(at) {}
+    : error(code, "ssh " + peer + " " + std::string(name(at)), std::move(said)), at_(at),
+      peer_(peer) {}
 
 std::string_view failure::word() const noexcept {
     if (code().category() == category())

@@ -23,10 +23,6 @@ struct configured : lab {
     std::string file = (folder / "config").string();
 };
 
-std::string message(boost::json::object const& record) {
-    return std::string(record.at("error").at("message").as_string());
-}
-
 } // namespace
 
 TEST_CASE("-F says where a host is and how to log in there", "[cli][ssh]") {
@@ -51,15 +47,6 @@ TEST_CASE("the command line comes before the configuration", "[cli][ssh]") {
     auto const strict = here.run(
         {"--host-key", "strict", "--known-hosts", (here.folder / "none").string(), "web1"});
     CHECK(strict.records().at(0).at("error").at("code") == "host_key_unknown");
-}
-
-TEST_CASE("a host that needs a jump fails, the others do not", "[cli][ssh]") {
-    configured here;
-    here.write("Host web2\n  ProxyJump gate\n" + here.text());
-    auto const done = here.run({"-j", "1", "web[1-2]"});
-    auto const records = done.records();
-    CHECK(records.at(0).at("status") == "ok");
-    CHECK(message(records.at(1)).find("ProxyJump is not supported") != std::string::npos);
 }
 
 TEST_CASE("what the configuration asks for in vain is said once", "[cli][ssh]") {

@@ -185,3 +185,33 @@ TEST_CASE("files that are missing are empty, those that cannot be read fail", "[
     CHECK_FALSE(ssh::load_config({folder / "none"}, here).lookup("a").user);
     CHECK_THROWS_AS(ssh::load_config({folder.path()}, here), error);
 }
+
+TEST_CASE("a jump is read as OpenSSH reads it", "[ssh][config]") {
+    auto const hops = ssh::parse_jump("ann@gate:2200,ssh://[::1]:22,::2,bob@x@inner");
+    REQUIRE(hops);
+    REQUIRE(hops->size() == 4);
+    CHECK(hops->at(0).host == "gate");
+    CHECK(hops->at(0).user == "ann");
+    CHECK(hops->at(0).port == 2200);
+    CHECK(hops->at(1).host == "::1");
+    CHECK(hops->at(1).port == 22);
+    CHECK_FALSE(hops->at(1).user.has_value());
+    CHECK(hops->at(2).host == "::2");
+    CHECK_FALSE(hops->at(2).port.has_value());
+    CHECK(hops->at(3).user == "bob@x");
+    auto const none = ssh::parse_jump("None");
+    REQUIRE(none);
+    CHECK(none->empty());
+    for (auto const* text : {"", ",", "a,", "a:", "a:0", "a:65536", "a:x", "@a", "u@", "[::1",
+                             "[::1]x", "[]", "ssh://", "a,,b"}) {
+        INFO(text);
+        CHECK_FALSE(ssh::parse_jump(text).has_value());
+    }
+}
+
+TEST_CASE("a jump that makes no sense is a problem of the configuration", "[ssh][config]") {
+    auto const all = parsed("ProxyJump gate:0\nProxyJump inner\n");
+    REQUIRE(all.problems().size() == 1);
+    CHECK(all.problems()[0].text == "a value that proxyjump cannot have");
+    CHECK(all.lookup("web").proxy_jump == "inner");
+}
