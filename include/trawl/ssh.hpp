@@ -204,6 +204,32 @@ struct timeouts {
         0}; ///< a command whose connection is silent for so long has failed
 };
 
+/// Signs of life (keepalive@openssh.com), for a peer that stopped and a path that forgets. Asked for
+/// when nothing has come for `interval`; when the peer stays silent for `unanswered` of them and one
+/// interval more, the session fails with trawl::errc::timed_out.
+struct keepalive {
+    std::chrono::milliseconds interval{0}; ///< zero: none
+    unsigned unanswered = 3;
+};
+
+/// What to propose to the server (RFC 4253 §7.1), each as ssh_config(5) writes it: names with commas
+/// in order of preference; or with + behind the built-in ones, with ^ before them, with - without
+/// those that match. Empty: the built-in ones. Names that libssh does not know are left out.
+struct algorithms {
+    std::string ciphers{}, key_exchanges{}, macs{};
+    std::string host_keys{}; ///< empty: those on record for the host first
+};
+
+/// The names that are left out.
+std::vector<std::string> unsupported_names(algorithms const& wanted);
+
+/// When to change keys; the peer may want to as well. Zero: when the cipher requires it (RFC 4344
+/// §3.2).
+struct rekey_limit {
+    std::uint64_t bytes = 0;
+    std::chrono::seconds time{0}; ///< up to 49 days
+};
+
 /// What a server wants to know in keyboard-interactive authentication (RFC 4256 §3.2).
 struct questions {
     struct question {
@@ -238,6 +264,9 @@ struct options {
     std::shared_ptr<ssh::host_keys>
         known{}; ///< shared by the sessions of a run; none: an empty index of its own
     ssh::timeouts timeouts{};
+    ssh::keepalive keepalive{};
+    ssh::algorithms algorithms{};
+    ssh::rekey_limit rekey{};
     std::size_t max_channels =
         10; ///< commands at once on this session; further ones wait (sshd: MaxSessions 10)
     observer* log = nullptr; ///< not owned

@@ -26,7 +26,10 @@ struct host_config {
     std::optional<std::chrono::seconds> connect_timeout{};
     std::optional<std::chrono::seconds> server_alive_interval{};
     std::optional<unsigned> server_alive_count_max{};
-    std::optional<std::string> ciphers{}, kex_algorithms{}, macs{}; ///< as written
+    std::optional<std::string> ciphers{}, kex_algorithms{}, macs{},
+        host_key_algorithms{};                        ///< as written
+    std::optional<std::uint64_t> rekey_bytes{};       ///< of RekeyLimit; zero: the default
+    std::optional<std::chrono::seconds> rekey_time{}; ///< zero: none
 };
 
 /// One host to go through (ProxyJump, ssh -J).
@@ -96,7 +99,9 @@ private:
 };
 
 /// Reads files and what they include; a relative Include is one of ~/.ssh. A file that does not
-/// exist is empty. Blocks. Throws error when a file cannot be read.
-config load_config(std::vector<std::filesystem::path> const& files, config::local here);
+/// exist is empty. `before` are lines in front of them ("Port 2222", ssh -o). Blocks. Throws error
+/// when a file cannot be read.
+config load_config(std::vector<std::filesystem::path> const& files, config::local here,
+                   std::vector<std::string> const& before = {});
 
 } // namespace trawl::ssh

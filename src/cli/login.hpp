@@ -21,10 +21,11 @@ namespace trawl::cli {
 struct login_words {
     std::string user, password_file, known_hosts;
     std::vector<std::string> identities;
-    std::string jump;       // empty: what the configuration says
-    std::string policy;     // empty: not said, strict
-    std::uint16_t port = 0; // 0: not said, 22
-    double timeout = 0;     // seconds; 0: the library's bounds
+    std::string jump;                  // empty: what the configuration says
+    std::vector<std::string> settings; // lines of a configuration file before it
+    std::string policy;                // empty: not said, strict
+    std::uint16_t port = 0;            // 0: not said, 22
+    double timeout = 0;                // seconds; 0: the library's bounds
 };
 
 /// Declares -u -i -p -t --host-key --known-hosts --password-file.

@@ -168,6 +168,10 @@ void add_ssh(CLI::App& app, action& chosen) {
     verb->add_option("-J,--jump", w->login.jump,
                      "Go through [USER@]HOST[:PORT],...: one connection for all targets; none: "
                      "not even if the configuration says so");
+    verb->add_option("-o,--option", w->login.settings,
+                     "KEYWORD=VALUE of ssh_config(5), before the configuration files; may be given "
+                     "several times")
+        ->allow_extra_args(false);
     verb->add_option("-F,--config", w->config_file,
                      "OpenSSH configuration file, or none; default: ~/.ssh/config and "
                      "/etc/ssh/ssh_config");

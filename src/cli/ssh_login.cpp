@@ -48,7 +48,9 @@ awaitable<> ssh_login::prepare() {
     if (!file_.empty()) files = {file_};
     if (file_ == "none") files.clear();
     ssh::config::local const me{local_user(), home.string()};
-    auto work = [&] { return std::make_unique<ssh::config const>(ssh::load_config(files, me)); };
+    auto work = [&] {
+        return std::make_unique<ssh::config const>(ssh::load_config(files, me, words_.settings));
+    };
     config_ = co_await here_.blocking().run(std::move(work));
     tell_problems(*config_, here_.log());
 }
@@ -94,10 +96,18 @@ awaitable<> ssh_login::obey(ssh::host_config const& said, ssh::options& how) {
     if (said.identities_only.value_or(false)) how.agent.reset();
     if (said.known_hosts_files && words_.known_hosts.empty())
         how.known = co_await known_of(*said.known_hosts_files);
-    mention(said.ciphers.has_value(), "Ciphers");
-    mention(said.kex_algorithms.has_value(), "KexAlgorithms");
-    mention(said.macs.has_value(), "MACs");
-    mention(said.server_alive_interval.has_value(), "ServerAliveInterval");
+    if (said.server_alive_interval) how.keepalive.interval = *said.server_alive_interval;
+    if (said.server_alive_count_max) how.keepalive.unanswered = *said.server_alive_count_max;
+    how.algorithms.ciphers = said.ciphers.value_or("");
+    how.algorithms.key_exchanges = said.kex_algorithms.value_or("");
+    how.algorithms.macs = said.macs.value_or("");
+    how.algorithms.host_keys = said.host_key_algorithms.value_or("");
+    how.rekey.bytes = said.rekey_bytes.value_or(0);
+    how.rekey.time = said.rekey_time.value_or(std::chrono::seconds(0));
+    for (auto const& name : ssh::unsupported_names(how.algorithms))
+        if (mentioned_.insert(name).second)
+            here_.log().log(severity::warning, "ssh config",
+                            "the algorithm " + name + " is not supported and left out");
 }
 
 /// A file that is missing or cannot be used is left out, as OpenSSH does.
@@ -139,12 +149,6 @@ awaitable<ssh_login::index> ssh_login::known_of(std::vector<std::string> const& 
         place->second->log_to(&here_.log());
     }
     co_return place->second;
-}
-
-void ssh_login::mention(bool said, char const* keyword) {
-    if (said && mentioned_.insert(keyword).second)
-        here_.log().log(severity::warning, "ssh config",
-                        std::string(keyword) + " is not supported, what is built in is used");
 }
 
 } // namespace trawl::cli

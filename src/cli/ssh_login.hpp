@@ -52,7 +52,6 @@ private:
     awaitable<ssh_jumps::hop_login> options_for_hop(ssh::jump_host hop);
     awaitable<key_list> keys_of(std::vector<std::string> const& files);
     awaitable<index> known_of(std::vector<std::string> const& files);
-    void mention(bool said, char const* keyword);
 
     environment& here_;
     login_words const& words_;

@@ -11,6 +11,7 @@ namespace trawl::ssh {
 using detail::lower;
 using detail::matches_list;
 using detail::matches_patterns;
+using detail::parse_bytes;
 using detail::parse_number;
 using detail::parse_time;
 
@@ -47,6 +48,16 @@ bool take_checking(std::optional<std::string>& into, std::string const& word) {
     if (word == "off" || is_no(word)) return take_text(into, "no");
     if (is_yes(word)) return take_text(into, "yes");
     return (word == "ask" || word == "accept-new") && take_text(into, word);
+}
+
+/// "1G 30m", "default none".
+bool take_rekey_limit(host_config& c, words const& w) {
+    auto const bytes = w[0] == "default" ? std::optional<std::uint64_t>(0) : parse_bytes(w[0]);
+    std::optional<std::chrono::seconds> time(0);
+    if (w.size() > 1 && w[1] != "none") time = parse_time(w[1]);
+    if (!bytes || !time) return false;
+    if (!c.rekey_bytes) c.rekey_bytes = bytes, c.rekey_time = time;
+    return true;
 }
 
 /// A keyword and what it does with its words; false when they make no sense.
@@ -91,6 +102,9 @@ constexpr std::array keywords{
     keyword{"ciphers", [](auto& c, auto& w) { return take_text(c.ciphers, w[0]); }},
     keyword{"kexalgorithms", [](auto& c, auto& w) { return take_text(c.kex_algorithms, w[0]); }},
     keyword{"macs", [](auto& c, auto& w) { return take_text(c.macs, w[0]); }},
+    keyword{"hostkeyalgorithms",
+            [](auto& c, auto& w) { return take_text(c.host_key_algorithms, w[0]); }},
+    keyword{"rekeylimit", take_rekey_limit},
 };
 
 keyword const* find_keyword(std::string_view name) {

@@ -37,12 +37,14 @@ std::vector<config::file> read_matching(std::string const& pattern) {
 
 } // namespace
 
-config load_config(std::vector<std::filesystem::path> const& files, config::local here) {
+config load_config(std::vector<std::filesystem::path> const& files, config::local here,
+                   std::vector<std::string> const& before) {
     auto const folder = std::filesystem::path(here.home) / ".ssh";
     config all(std::move(here));
     auto const find = [&](std::string const& pattern) {
         return read_matching((folder / pattern).string()); // an absolute pattern stays as it is
     };
+    for (auto const& line : before) all.parse({"-o " + line, line}, find);
     for (auto const& file : files) {
         std::error_code unknown;
         if (!std::filesystem::exists(file, unknown)) continue;

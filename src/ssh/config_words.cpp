@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <limits>
 
 namespace trawl::ssh::detail {
 namespace {
@@ -117,6 +118,25 @@ std::optional<std::chrono::seconds> parse_time(std::string_view text) {
         if (total > longest) return {};
     }
     return std::chrono::seconds(total);
+}
+
+std::optional<std::uint64_t> parse_bytes(std::string_view text) {
+    int shift = 0;
+    if (!text.empty()) {
+        switch (text.back()) {
+        case 'k':
+        case 'K': shift = 10; break;
+        case 'm':
+        case 'M': shift = 20; break;
+        case 'g':
+        case 'G': shift = 30; break;
+        }
+    }
+    if (shift > 0) text.remove_suffix(1);
+    auto const number = parse_number(text, std::numeric_limits<unsigned>::max());
+    auto const bytes = std::uint64_t{number.value_or(0)} << shift;
+    if (!number || bytes < 16) return {};
+    return bytes;
 }
 
 } // namespace trawl::ssh::detail

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,6 +23,9 @@ bool matches_list(std::string_view patterns, std::string_view text);
 
 /// "90", "1m30s", "2h" (sshd_config(5), TIME FORMATS).
 std::optional<std::chrono::seconds> parse_time(std::string_view text);
+
+/// "16", "512K", "1G" (1024 times as much each); at least 16, as in OpenSSH.
+std::optional<std::uint64_t> parse_bytes(std::string_view text);
 
 /// Whole number up to `most`.
 std::optional<unsigned> parse_number(std::string_view text, unsigned most);

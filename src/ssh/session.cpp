@@ -1,3 +1,4 @@
+#include "ssh/algorithms.hpp"
 #include "ssh/auth.hpp"
 #include "ssh/private_key.hpp"
 #include "ssh/session_state.hpp"
@@ -40,28 +41,6 @@ std::optional<tcp::endpoint> remote_end(stream_socket const& socket) {
     return end;
 }
 
-/// libssh's own order, for hosts that are not on record.
-constexpr std::string_view host_key_algorithms[] = {
-    "ssh-ed25519",         "ecdsa-sha2-nistp521", "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp256", "rsa-sha2-512",        "rsa-sha2-256",
-};
-
-/// The host key algorithms to ask for: those whose keys are on record first, as OpenSSH does, so
-/// that a host with several keys shows the one that can be compared.
-std::string preferred_algorithms(std::vector<std::string> const& on_record) {
-    auto const recorded = [&](std::string_view algorithm) {
-        auto const type =
-            algorithm.starts_with("rsa-sha2-") ? std::string_view("ssh-rsa") : algorithm;
-        return std::find(on_record.begin(), on_record.end(), type) != on_record.end();
-    };
-    std::vector<std::string_view> order(std::begin(host_key_algorithms),
-                                        std::end(host_key_algorithms));
-    std::stable_partition(order.begin(), order.end(), recorded);
-    std::string out;
-    for (auto algorithm : order) out.append(out.empty() ? "" : ",").append(algorithm);
-    return out;
-}
-
 void configure(transport& link, options const& how, std::vector<std::string> const& on_record) {
     auto* const s = link.handle();
     auto const set = [&](ssh_options_e option, void const* value) {
@@ -70,7 +49,6 @@ void configure(transport& link, options const& how, std::vector<std::string> con
     };
     bool const no = false; // configuration files are read with blocking calls, once a session
     int const descriptor = link.duplicate();
-    auto const algorithms = preferred_algorithms(on_record);
     set(SSH_OPTIONS_PROCESS_CONFIG, &no);
     set(SSH_OPTIONS_HOST, how.host.c_str());
     set(SSH_OPTIONS_FD, &descriptor);
@@ -78,7 +56,10 @@ void configure(transport& link, options const& how, std::vector<std::string> con
     set(SSH_OPTIONS_SSH_DIR, "/nonexistent");
     set(SSH_OPTIONS_KNOWNHOSTS, "/dev/null");
     set(SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null");
-    set(SSH_OPTIONS_HOSTKEYS, algorithms.c_str());
+    if (how.rekey.bytes > 0) set(SSH_OPTIONS_REKEY_DATA, &how.rekey.bytes);
+    auto const rekey_time = static_cast<std::uint32_t>(how.rekey.time.count());
+    if (rekey_time > 0) set(SSH_OPTIONS_REKEY_TIME, &rekey_time);
+    detail::propose(link, how.algorithms, on_record);
 }
 
 // --- connect, in the order of RFC 4253: TCP, banner and keys, the host's key; then RFC 4252 ---
@@ -127,7 +108,7 @@ awaitable<> handshake(state_ptr self, std::shared_ptr<transport> link) {
             auto const code = gone                             ? errc::disconnected
                               : when.at == phase::key_exchange ? errc::key_exchange
                                                                : errc::banner;
-            throw failure(code, when.at, self->peer, words);
+            throw failure(code, when.at, self->peer, detail::plain_mismatch(words));
         }
         if (!link->settle()) co_await link->progress(when);
         see_banner();
@@ -193,6 +174,7 @@ awaitable<> establish(state_ptr self, stream_socket socket,
         co_await check_host_key(self);
         co_await detail::authenticate(link, self->how,
                                       step_within(phase::auth, self->how.timeouts.auth));
+        link->keep_alive(self->how.keepalive);
     } catch (...) {
         link->close();
         if (self->link == link) self->link.reset();

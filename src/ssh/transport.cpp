@@ -3,6 +3,8 @@
 #include "ssh/bridge.hpp"
 #include "ssh/channel.hpp"
 
+#include <libssh/server.h>
+
 #include <asio/error.hpp>
 
 #include <algorithm>
@@ -11,6 +13,7 @@
 #include <new>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <utility>
 
 namespace trawl::ssh::detail {
 namespace {
@@ -34,7 +37,7 @@ step step_within(ssh::phase at, std::chrono::milliseconds limit) {
 }
 
 transport::transport(stream_socket socket, std::string peer)
-    : socket_(std::move(socket)), peer_(std::move(peer)) {
+    : socket_(std::move(socket)), peer_(std::move(peer)), life_timer_(socket_.get_executor()) {
     struct stat status;
     duplicate_ = ::fcntl(socket_.native_handle(), F_DUPFD_CLOEXEC, 3);
     if (duplicate_ < 0 || ::fstat(duplicate_, &status) != 0) {
@@ -52,7 +55,7 @@ transport::transport(stream_socket socket, std::string peer)
         throw std::bad_alloc();
     }
     ssh_set_blocking(session_, 0);
-    ssh_set_counters(session_, &counter_, nullptr);
+    ssh_set_counters(session_, &counter_, &packets_);
 }
 
 transport::~transport() { close(); }
@@ -166,6 +169,7 @@ void transport::watch_for(stream_socket::wait_type what, bool& armed) {
 bool transport::cut_off() const noexcept { return carrier_ && !carrier_->why().empty(); }
 
 std::string transport::words() const {
+    if (!silent_.empty()) return silent_;
     if (!session_) return last_words_;
     if (cut_off()) return carrier_->why();
     std::string text = ssh_get_error(session_);
@@ -175,11 +179,49 @@ std::string transport::words() const {
 }
 
 void transport::throw_lost(ssh::phase at) const {
-    throw failure(errc::disconnected, at, peer_, words());
+    auto const code = silent_.empty() ? make_error_code(errc::disconnected)
+                                      : make_error_code(trawl::errc::timed_out);
+    throw failure(code, at, peer_, words());
+}
+
+// --- keepalive ---
+
+void transport::keep_alive(ssh::keepalive how) {
+    life_ = how;
+    heard_ = counter_.in_bytes, unanswered_ = 0;
+    if (life_.interval.count() > 0) wait_for_life();
+}
+
+void transport::wait_for_life() {
+    life_timer_.expires_after(life_.interval);
+    life_timer_.async_wait([self = weak_from_this()](asio::error_code cancelled) {
+        auto const there = self.lock();
+        if (!cancelled && there && there->alive()) there->look_for_life();
+    });
+}
+
+void transport::look_for_life() {
+    if (std::exchange(heard_, counter_.in_bytes) != counter_.in_bytes) {
+        unanswered_ = 0;
+    } else if (unanswered_ == life_.unanswered) {
+        silent_ = "no answer to " + std::to_string(unanswered_) + " keepalives, silent for " +
+                  seconds(life_.interval * (unanswered_ + 1));
+        return close();
+    } else {
+        ++unanswered_;
+        // libssh asks for one thing at a time: when it has the last answer, a call only collects
+        // that.
+        auto const sent = packets_.out_packets;
+        ssh_send_keepalive(session_);
+        if (packets_.out_packets == sent) ssh_send_keepalive(session_);
+        settle();
+    }
+    wait_for_life();
 }
 
 void transport::close() noexcept {
     if (!session_) return;
+    life_timer_.cancel();
     for (auto* c : channels_) c->connection_closed();
     channels_.clear();
     last_words_ = alive() ? std::string("closed by this side") : words();

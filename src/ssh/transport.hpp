@@ -4,6 +4,7 @@
 #include <trawl/ssh.hpp>
 
 #include <asio/generic/stream_protocol.hpp>
+#include <asio/steady_timer.hpp>
 
 #include <libssh/libssh.h>
 
@@ -108,6 +109,9 @@ public:
     /// Keeps a channel whose opening was given up until the server has answered, then closes it.
     void abandon(ssh_channel opening) { abandoned_.push_back(opening); }
 
+    /// From now on: a peer that gives no sign of life is given up.
+    void keep_alive(ssh::keepalive how);
+
     /// The bytes go through a channel of another session, which knows why they end.
     void carried_by(std::shared_ptr<bridge const> carrier) { carrier_ = std::move(carrier); }
     /// That session has ended.
@@ -122,13 +126,15 @@ private:
     void wake_all() noexcept;
     void close_abandoned() noexcept;
     void watch();
+    void wait_for_life();
+    void look_for_life();
     void watch_for(stream_socket::wait_type what, bool& armed);
 
     stream_socket socket_;
     std::string peer_;
     ssh_session session_ = nullptr;
     ssh_event event_ = nullptr;
-    ssh_counter_struct counter_{};
+    ssh_counter_struct counter_{}, packets_{}; // of the socket; of what is inside
     int duplicate_ = -1;
     std::uint64_t inode_ = 0;
     std::uint64_t seen_in_ = 0, seen_out_ = 0;
@@ -139,6 +145,11 @@ private:
     std::vector<listener*> listeners_; // null: gone while they were told
     bool telling_ = false, tell_again_ = false;
     std::shared_ptr<bridge const> carrier_;
+    ssh::keepalive life_;
+    asio::steady_timer life_timer_;
+    std::uint64_t heard_ = 0;
+    unsigned unanswered_ = 0;
+    std::string silent_; // why it was given up
     std::vector<ssh_channel> abandoned_;
     trawl::detail::waiter_list waiters_;
     trawl::detail::turn_budget budget_;

@@ -51,13 +51,26 @@ TEST_CASE("the command line comes before the configuration", "[cli][ssh]") {
 
 TEST_CASE("what the configuration asks for in vain is said once", "[cli][ssh]") {
     configured here;
-    here.write("ProxyCommand nc %h %p\nSendEnv LANG\nServerAliveInterval 15\n" + here.text());
+    here.write("ProxyCommand nc %h %p\nSendEnv LANG\nCiphers ^rot13\n" + here.text());
     auto const done = here.run({"-j", "1", "web[1-3]"}, false);
     CHECK(done.err == "trawl: ssh config " + here.file +
                           ":1: proxycommand is not supported\n"
-                          "trawl: ssh config: ServerAliveInterval is not supported, what is built "
-                          "in is used\n");
+                          "trawl: ssh config: the algorithm rot13 is not supported and left out\n");
     CHECK(done.code == cli::all_well);
+}
+
+TEST_CASE("-o goes before the configuration files", "[cli][ssh]") {
+    configured here;
+    here.write("Ciphers aes128-ctr\nServerAliveInterval 1\nRekeyLimit 1G 1h\n" + here.text());
+    auto const good =
+        here.run({"-o", "MACs=hmac-sha2-256", "-o", "HostKeyAlgorithms ssh-ed25519", "web1"});
+    CHECK(good.code == cli::all_well);
+    auto const bad = here.run({"-o", "Ciphers=aes256-cbc", "web1"});
+    CHECK(std::string(bad.records().at(0).at("error").at("message").as_string())
+              .find("key-exchange: key exchange failed (no common cipher; the server has ") !=
+          std::string::npos);
+    auto const wrong = here.run({"-o", "Prot=2", "web1"}, false);
+    CHECK(wrong.err == "trawl: ssh config -o Prot=2:1: prot is not supported\n");
 }
 
 TEST_CASE("a configuration file that cannot be read ends the run", "[cli][ssh]") {

@@ -215,3 +215,18 @@ TEST_CASE("a jump that makes no sense is a problem of the configuration", "[ssh]
     CHECK(all.problems()[0].text == "a value that proxyjump cannot have");
     CHECK(all.lookup("web").proxy_jump == "inner");
 }
+
+TEST_CASE("RekeyLimit is bytes and time", "[ssh][config]") {
+    auto const limit = [](std::string const& text) {
+        return parsed("RekeyLimit " + text + "\n").lookup("web");
+    };
+    CHECK(limit("1G").rekey_bytes == 1u << 30);
+    CHECK(limit("1G").rekey_time == seconds(0));
+    CHECK(limit("512k 1h").rekey_bytes == 512u << 10);
+    CHECK(limit("512k 1h").rekey_time == seconds(3600));
+    CHECK(limit("default none").rekey_bytes == 0u);
+    for (auto const* text : {"15", "1T", "x", "1G x"}) {
+        INFO(text);
+        CHECK_FALSE(limit(text).rekey_bytes.has_value());
+    }
+}
