@@ -1,7 +1,6 @@
 #include "ssh/channel.hpp"
 
 #include <algorithm>
-#include <new>
 #include <utility>
 
 namespace trawl::ssh::detail {
@@ -22,11 +21,8 @@ std::size_t channel::stream::take(char const* data, std::size_t size, overflow r
 }
 
 channel::channel(std::shared_ptr<transport> link, std::size_t budget, overflow rest)
-    : link_(std::move(link)), rest_(rest) {
+    : link_(std::move(link)), handle_(link_, &callbacks_), rest_(rest) {
     out.budget = err.budget = budget;
-    if (!link_->alive()) link_->throw_lost(phase::channel);
-    handle_ = ssh_channel_new(link_->handle());
-    if (!handle_) throw std::bad_alloc();
     auto& c = callbacks_;
     ssh_callbacks_init(&c);
     c.userdata = this;
@@ -50,28 +46,12 @@ channel::channel(std::shared_ptr<transport> link, std::size_t budget, overflow r
                                         char const*, char const*, void* self) {
         static_cast<channel*>(self)->exit_signal = signal ? signal : "";
     };
-    ssh_set_channel_callbacks(handle_, &callbacks_);
-    link_->attach(*this);
 }
 
 channel::~channel() {
-    if (!handle_) return;
-    link_->detach(*this);
-    ssh_remove_channel_callbacks(handle_, &callbacks_);
-    if (opening_ && link_->alive()) {
-        link_->abandon(handle_);
-    } else {
-        // sshd passes the signal on (OpenSSH 7.9 and later); elsewhere the closed pipes have to do.
-        if (running_ && !ended() && link_->alive())
-            ssh_channel_request_send_signal(handle_, "TERM");
-        ssh_channel_free(handle_);
-    }
-    link_->settle();
-}
-
-void channel::connection_closed() noexcept {
-    if (handle_) ssh_remove_channel_callbacks(handle_, &callbacks_);
-    handle_ = nullptr;
+    // sshd passes the signal on (OpenSSH 7.9 and later); elsewhere the closed pipes have to do.
+    if (handle_ && running_ && !ended() && link_->alive())
+        ssh_channel_request_send_signal(handle_, "TERM");
 }
 
 int channel::arrived(stream& to, char const* data, std::size_t size) {
@@ -86,14 +66,6 @@ int channel::arrived(stream& to, char const* data, std::size_t size) {
 void channel::throw_refused(errc code, ssh::phase at) const {
     if (!link_->alive()) link_->throw_lost(at);
     throw failure(code, at, link_->peer(), link_->words());
-}
-
-awaitable<> channel::open(step when) {
-    opening_ = true;
-    auto call = [this] { return handle_ ? ssh_channel_open_session(handle_) : SSH_ERROR; };
-    int const result = co_await link_->drive(call, SSH_AGAIN, when);
-    opening_ = false;
-    if (result != SSH_OK) throw_refused(errc::channel_refused, when.at);
 }
 
 awaitable<> channel::request_terminal(ssh::terminal what, step when) {

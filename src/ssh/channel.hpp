@@ -1,6 +1,6 @@
 #pragma once
 
-#include "ssh/transport.hpp"
+#include "ssh/channel_handle.hpp"
 
 #include <libssh/callbacks.h>
 
@@ -38,7 +38,8 @@ public:
     /// close: libssh frees its part when that arrives.
     ~channel();
 
-    awaitable<> open(step when);
+    /// To be opened before anything else.
+    channel_handle& handle() noexcept { return handle_; }
     awaitable<> request_terminal(ssh::terminal what, step when);
     /// False when the server refuses the variable.
     awaitable<bool> request_variable(std::string name, std::string value, step when);
@@ -57,9 +58,6 @@ public:
     void signal(char const* name);
     void resize(unsigned columns, unsigned rows);
 
-    /// The transport is going; the handle dies with it.
-    void connection_closed() noexcept;
-
     stream out, err;
     std::optional<int> exit_status{};
     std::string exit_signal{};
@@ -74,12 +72,12 @@ private:
     [[noreturn]] void throw_refused(errc code, ssh::phase at) const;
 
     std::shared_ptr<transport> link_;
-    ssh_channel handle_ = nullptr;
     ssh_channel_callbacks_struct callbacks_{};
+    channel_handle handle_;
     overflow rest_;
     bool fetching_ = false;  // in the middle of fetch_held()
     bool err_first_ = false; // of what is here, stderr came first
-    bool opening_ = false, running_ = false, eof_ = false, closed_ = false;
+    bool running_ = false, eof_ = false, closed_ = false;
 };
 
 } // namespace trawl::ssh::detail

@@ -30,24 +30,12 @@ struct session_state {
     host_key shown;
     std::shared_ptr<transport> link;
     limiter channels;
-    std::size_t open = 0; // commands with a channel
+    std::size_t open = 0; // channels, of channel_place
     bool opened = false;  // this server has granted one before
-    mutex refused;        // held by the one command that asks again
+    mutex refused;        // held by the one that asks again
     trawl::detail::waiter_list ended;
 };
 
 using state_ptr = std::shared_ptr<session_state>;
-
-/// Counts a channel as open, and tells those who wait for one when it ends.
-class open_count {
-public:
-    explicit open_count(session_state& of) noexcept : of_(of) { ++of_.open, of_.opened = true; }
-    open_count(open_count const&) = delete;
-    open_count& operator=(open_count const&) = delete;
-    ~open_count() { --of_.open, of_.ended.wake_all(); }
-
-private:
-    session_state& of_;
-};
 
 } // namespace trawl::ssh::detail

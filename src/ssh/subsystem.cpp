@@ -1,11 +1,8 @@
 #include "ssh/subsystem.hpp"
 
-#include "ssh/session_state.hpp"
-
 #include <asio/post.hpp>
 
 #include <algorithm>
-#include <new>
 
 namespace trawl::ssh::detail {
 namespace {
@@ -16,37 +13,19 @@ constexpr std::size_t largest_write = 128 * 1024;
 // Requests that are queued in one turn of the loop leave together: one SSH packet, one send().
 constexpr std::size_t gathered = 32 * 1024;
 
-/// One of the session's channels, for as long as this lives.
-struct channel_place {
-    channel_place(state_ptr of, limiter::ticket place)
-        : state(std::move(of)), ticket(std::move(place)), counted(*state) {}
-    state_ptr state;
-    limiter::ticket ticket;
-    open_count counted;
-};
-
 awaitable<std::unique_ptr<subsystem>> start_subsystem(state_ptr self, std::string name) {
-    auto const link = self->link;
-    if (!link) throw failure(errc::not_connected, phase::channel, self->peer, "connect() first");
     auto const when = step_within(phase::channel, self->how.timeouts.exec);
-    auto ticket = co_await self->channels.acquire_until(when.deadline);
-    if (!ticket)
-        throw failure(trawl::errc::timed_out, phase::channel, self->peer,
-                      "all " + std::to_string(self->channels.limit()) + " channels busy");
-    auto place = std::make_shared<channel_place>(self, std::move(*ticket));
-    auto opened = std::make_unique<subsystem>(link, self->executor, std::move(place));
+    auto place = co_await reserve_channel(self, when);
+    auto opened = std::make_unique<subsystem>(std::move(place), self->executor);
     co_await opened->start(std::move(name), when);
     co_return opened;
 }
 
 } // namespace
 
-subsystem::subsystem(std::shared_ptr<transport> link, asio::any_io_executor executor,
-                     std::shared_ptr<void> place)
-    : link_(std::move(link)), executor_(std::move(executor)), place_(std::move(place)) {
-    if (!link_->alive()) link_->throw_lost(phase::channel);
-    handle_ = ssh_channel_new(link_->handle());
-    if (!handle_) throw std::bad_alloc();
+subsystem::subsystem(std::unique_ptr<channel_place> place, asio::any_io_executor executor)
+    : place_(std::move(place)), link_(place_->link()), executor_(std::move(executor)),
+      handle_(link_, &callbacks_) {
     auto& c = callbacks_;
     ssh_callbacks_init(&c);
     c.userdata = this;
@@ -60,34 +39,20 @@ subsystem::subsystem(std::shared_ptr<transport> link, asio::any_io_executor exec
         static_cast<subsystem*>(self)->closed_ = true;
     };
     c.channel_close_function = c.channel_eof_function;
-    ssh_set_channel_callbacks(handle_, &callbacks_);
     link_->listen(*this);
 }
 
 subsystem::~subsystem() {
     flush();
     link_->ignore(*this);
-    if (!link_->handle()) return; // the transport was closed, and the handle died with it
-    ssh_remove_channel_callbacks(handle_, &callbacks_);
-    if (opening_ && link_->alive())
-        link_->abandon(handle_);
-    else
-        ssh_channel_free(handle_);
-    link_->settle();
 }
 
 awaitable<> subsystem::start(std::string name, step when) {
-    opening_ = true;
-    auto open = [this] { return usable() ? ssh_channel_open_session(handle_) : SSH_ERROR; };
-    int result = co_await link_->drive(open, SSH_AGAIN, when);
-    opening_ = false;
-    if (result != SSH_OK && !link_->alive()) link_->throw_lost(when.at);
-    if (result != SSH_OK)
-        throw failure(errc::channel_refused, when.at, link_->peer(), link_->words());
+    co_await place_->open(handle_, when);
     auto request = [this, &name] {
         return usable() ? ssh_channel_request_subsystem(handle_, name.c_str()) : SSH_ERROR;
     };
-    result = co_await link_->drive(request, SSH_AGAIN, when);
+    int const result = co_await link_->drive(request, SSH_AGAIN, when);
     if (result == SSH_OK) co_return;
     if (!link_->alive()) link_->throw_lost(when.at);
     throw failure(errc::exec_failed, when.at, link_->peer(), "subsystem " + name);
@@ -122,19 +87,19 @@ void subsystem::flush() {
         if (wrote <= 0 && !moved) break;
     }
     writing_ = false;
+    tell_end();
 }
 
 void subsystem::progressed() noexcept {
-    if (opening_) return;
     if (!queued_.empty()) flush();
-    if (usable() || std::exchange(told_, true) || !ended) return;
-    ended(end());
+    tell_end();
 }
 
-std::exception_ptr subsystem::end() const {
+void subsystem::tell_end() {
+    if (usable() || !ended || std::exchange(told_, true)) return;
     auto const said =
         link_->alive() ? std::string("the server has closed the channel") : link_->words();
-    return std::make_exception_ptr(failure(errc::disconnected, phase::exec, link_->peer(), said));
+    ended(std::make_exception_ptr(failure(errc::disconnected, phase::exec, link_->peer(), said)));
 }
 
 awaitable<std::unique_ptr<subsystem>> open_subsystem(session& on, std::string name) {

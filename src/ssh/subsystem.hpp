@@ -1,8 +1,6 @@
 #pragma once
 
-#include "ssh/transport.hpp"
-
-#include <libssh/callbacks.h>
+#include "ssh/channel_handle.hpp"
 
 #include <deque>
 #include <exception>
@@ -34,13 +32,12 @@ public:
 /// piece at the end of the turn of the loop, and further as the peer's window allows.
 class subsystem : public byte_stream, private transport::listener {
 public:
-    /// `place` is kept as long as the channel.
-    subsystem(std::shared_ptr<transport> link, asio::any_io_executor executor,
-              std::shared_ptr<void> place);
+    subsystem(std::unique_ptr<channel_place> place, asio::any_io_executor executor);
     subsystem(subsystem const&) = delete;
     subsystem& operator=(subsystem const&) = delete;
     ~subsystem() override;
 
+    /// Opens the channel and starts what is called `name` on the server.
     awaitable<> start(std::string name, step when);
 
     void send(std::string bytes) override;
@@ -49,24 +46,23 @@ public:
 
 private:
     void progressed() noexcept override;
-    std::exception_ptr end() const;
-    bool usable() const noexcept { return link_->alive() && !closed_; }
+    void tell_end();
+    bool usable() const noexcept { return handle_ && link_->alive() && !closed_; }
 
+    std::unique_ptr<channel_place> place_;
     std::shared_ptr<transport> link_;
     asio::any_io_executor executor_;
-    std::shared_ptr<void> place_;
-    ssh_channel handle_ = nullptr;
     ssh_channel_callbacks_struct callbacks_{};
+    channel_handle handle_;
     std::deque<std::string> queued_;
     std::size_t sent_ = 0; // of the first
-    bool opening_ = false, writing_ = false, closed_ = false, told_ = false;
+    bool writing_ = false, closed_ = false, told_ = false;
     bool flush_posted_ = false;
     std::shared_ptr<subsystem*> self_ =
         std::make_shared<subsystem*>(this); // what is posted looks whether this is there
 };
 
-/// Opens a channel of a connected session and starts the subsystem in it. Counts as one of the
-/// session's channels until it is destroyed.
+/// A subsystem of a connected session; one of its channels until it is destroyed.
 awaitable<std::unique_ptr<subsystem>> open_subsystem(session& on, std::string name);
 
 } // namespace trawl::ssh::detail

@@ -1,7 +1,7 @@
 #include "ssh/transport.hpp"
 
 #include "ssh/bridge.hpp"
-#include "ssh/channel.hpp"
+#include "ssh/channel_handle.hpp"
 
 #include <libssh/server.h>
 

@@ -16,7 +16,7 @@
 namespace trawl::ssh::detail {
 
 class bridge;
-class channel;
+class channel_handle;
 
 /// Any connected stream that has a descriptor.
 using stream_socket = asio::generic::stream_protocol::socket;
@@ -102,8 +102,8 @@ public:
     /// libssh's last message without its decoration.
     std::string words() const;
 
-    void attach(channel& c) { channels_.push_back(&c); }
-    void detach(channel& c) noexcept { std::erase(channels_, &c); }
+    void attach(channel_handle& c) { channels_.push_back(&c); }
+    void detach(channel_handle& c) noexcept { std::erase(channels_, &c); }
     void listen(listener& l) { listeners_.push_back(&l); }
     void ignore(listener& l) noexcept;
     /// Keeps a channel whose opening was given up until the server has answered, then closes it.
@@ -141,7 +141,7 @@ private:
     bool seen_alive_ = false;
     bool reading_ = false, writing_ = false;
     std::string last_words_; // of a session that is closed
-    std::vector<channel*> channels_;
+    std::vector<channel_handle*> channels_;
     std::vector<listener*> listeners_; // null: gone while they were told
     bool telling_ = false, tell_again_ = false;
     std::shared_ptr<bridge const> carrier_;

@@ -366,3 +366,27 @@ TEST_CASE("commands and transfers share a session", "[sftp]") {
     run(body);
     CHECK(read_text(folder / "there") == noise(1'000'000));
 }
+
+TEST_CASE("SFTP waits for a channel of a server that has few", "[sftp]") {
+    sshd few("MaxSessions 1");
+    auto body = [&]() -> awaitable<> {
+        ssh::session host(co_await asio::this_coro::executor, good_options(few));
+        co_await host.connect();
+        bool opened = false;
+        auto transfer = [&]() -> awaitable<> {
+            auto files = co_await sftp::open(host);
+            opened = true;
+            co_await files.stat("/");
+        };
+        auto all = [&](task_group& group) -> awaitable<> {
+            auto command = co_await host.start("cat");
+            group.spawn(transfer()); // the server is asked, and refuses
+            command.close_input();
+            co_await command.wait();
+            CHECK_FALSE(opened);
+        };
+        co_await with_group(all);
+        CHECK(opened);
+    };
+    run(body);
+}
