@@ -151,6 +151,16 @@ void add_login(CLI::App& verb, login_words& into) {
     verb.add_option("--known-hosts", into.known_hosts,
                     "File of known host keys; default: ~/.ssh/known_hosts");
     verb.add_option("--password-file", into.password_file, "File whose first line is the password");
+    verb.add_option("-F,--config", into.config,
+                    "OpenSSH configuration file, or none; default: ~/.ssh/config and "
+                    "/etc/ssh/ssh_config");
+    verb.add_option("-J,--jump", into.jump,
+                    "Go through [USER@]HOST[:PORT],...: one connection for all targets; none: "
+                    "not even if the configuration says so");
+    verb.add_option("-o,--option", into.settings,
+                    "KEYWORD=VALUE of ssh_config(5), before the configuration files; may be given "
+                    "several times")
+        ->allow_extra_args(false);
 }
 
 awaitable<ssh::options> prepare_login(login_words w, environment& here) {

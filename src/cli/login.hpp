@@ -20,6 +20,7 @@ namespace trawl::cli {
 /// How to log in to SSH hosts, as the command line says it.
 struct login_words {
     std::string user, password_file, known_hosts;
+    std::string config; // a file, "none", or empty for the usual ones
     std::vector<std::string> identities;
     std::string jump;                  // empty: what the configuration says
     std::vector<std::string> settings; // lines of a configuration file before it
@@ -28,7 +29,7 @@ struct login_words {
     double timeout = 0;                // seconds; 0: the library's bounds
 };
 
-/// Declares -u -i -p -t --host-key --known-hosts --password-file.
+/// Declares -u -i -p -t -F -J -o --host-key --known-hosts --password-file.
 void add_login(CLI::App& verb, login_words& into);
 
 /// Warnings of the pool's threads, handed to the observer when they are back on the loop.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cli/login.hpp"
+#include "cli/ssh_fan_out.hpp"
 
 #include <trawl/targets.hpp>
 
@@ -14,7 +15,7 @@ namespace trawl::cli {
 struct sftp_words {
     std::vector<std::string> names, excludes; ///< names: sources, and last the destination
     login_words login;
-    std::size_t jobs = 64;
+    fan_out_options pace;
     bool recursive = false, preserve = false, resume = false, sync = false;
 };
 

@@ -1,5 +1,5 @@
 #include "cli/prompt.hpp"
-#include "cli/ssh_fan_out.hpp"
+#include "cli/ssh_job.hpp"
 #include "cli/targets.hpp"
 #include "cli/verb.hpp"
 
@@ -21,10 +21,10 @@ constexpr std::size_t most_input = 64u << 20;
 /// What the command line said.
 struct words {
     std::vector<std::string> targets, excludes;
-    std::string script, only, sudo_password_file, config_file;
+    std::string script, only, sudo_password_file;
     bool stream = false, group = false, feed_stdin = false, as_root = false;
     login_words login;
-    fan_out_options how;
+    fan_out_options pace;
     std::size_t max_output = 1024 * 1024;
 };
 
@@ -106,13 +106,16 @@ int run(environment& here, words const& w) {
     if (hosts.empty() && !only) throw usage_error("no target is left");
     auto const what = find_command(w, here.words().command);
     auto const writer = find_writer(w, here);
-    fan_out work(here, what, w.how, *writer);
-    ssh_login login(here, w.login, w.config_file);
-    auto all = [&]() -> awaitable<int> {
-        ssh_login::in_use const during(login);
-        co_return co_await work.run(login, std::move(hosts), only.get());
+    auto job = [&](targets::target const& at) { return make_command_job(at, what, *writer); };
+    std::vector<host_errand> errands{{std::move(hosts), std::move(job)}};
+    ssh_login login(here, w.login);
+    fan_out round(here, login, w.pace);
+    auto whole = [&]() -> awaitable<int> {
+        auto const totals = co_await round.run(std::move(errands), only.get());
+        writer->finish(totals);
+        co_return totals.exit_code;
     };
-    return here.run(all());
+    return here.run(whole());
 }
 
 void add_output(CLI::App& verb, words& into) {
@@ -137,18 +140,6 @@ void add_input(CLI::App& verb, words& into) {
                     "--become with the password in the first line of a file");
 }
 
-void add_pace(CLI::App& verb, fan_out_options& into) {
-    verb.add_option("-j,--jobs", into.jobs, "Hosts at once (64)")->check(CLI::Range(1, 100'000));
-    verb.add_option("--ramp", into.ramp, "New connections per second; default: no bound")
-        ->check(CLI::PositiveNumber);
-    verb.add_option("--retries", into.retries,
-                    "Further tries, with growing pauses, on a host that cannot be reached (0)")
-        ->check(CLI::Range(0, 1000));
-    verb.add_option("--max-failures", into.max_failures,
-                    "Start no further host once so many have failed or exited with not 0")
-        ->check(CLI::PositiveNumber);
-}
-
 } // namespace
 
 void add_ssh(CLI::App& app, action& chosen) {
@@ -161,20 +152,10 @@ void add_ssh(CLI::App& app, action& chosen) {
     verb->add_option(
         "--only", w->only,
         "failed@FILE, nonzero@FILE, unfinished@FILE: of the hosts of an earlier --json");
-    add_pace(*verb, w->how);
+    add_pace(*verb, w->pace);
     add_output(*verb, *w);
     add_input(*verb, *w);
     add_login(*verb, w->login);
-    verb->add_option("-J,--jump", w->login.jump,
-                     "Go through [USER@]HOST[:PORT],...: one connection for all targets; none: "
-                     "not even if the configuration says so");
-    verb->add_option("-o,--option", w->login.settings,
-                     "KEYWORD=VALUE of ssh_config(5), before the configuration files; may be given "
-                     "several times")
-        ->allow_extra_args(false);
-    verb->add_option("-F,--config", w->config_file,
-                     "OpenSSH configuration file, or none; default: ~/.ssh/config and "
-                     "/etc/ssh/ssh_config");
     verb->callback([w, &chosen] { chosen = [w](environment& here) { return run(here, *w); }; });
 }
 

@@ -1,6 +1,6 @@
 #include "cli/ssh_fan_out.hpp"
 
-#include <trawl/task_group.hpp>
+#include <CLI/CLI.hpp>
 
 #include <fmt/format.h>
 
@@ -26,28 +26,37 @@ bool worth_retrying(ssh::failure const& failed) {
     }
 }
 
-ssh::failure without_status(targets::target const& target, ssh::completed const& done) {
-    auto said = done.exit_signal.empty() ? std::string("the command ended without a status")
-                                         : "the command was ended by SIG" + done.exit_signal;
-    return {ssh::errc::no_status, ssh::phase::exec, target.to_string(), std::move(said)};
-}
-
 } // namespace
 
-fan_out::fan_out(environment& here, ssh_command const& what, fan_out_options how,
-                 ssh_writer& writer)
-    : here_(here), what_(what), options_(how), writer_(writer), places_(how.jobs),
+void add_pace(CLI::App& verb, fan_out_options& into) {
+    verb.add_option("-j,--jobs", into.jobs, "Hosts at once (64)")->check(CLI::Range(1, 100'000));
+    verb.add_option("--ramp", into.ramp, "New connections per second; default: no bound")
+        ->check(CLI::PositiveNumber);
+    verb.add_option("--retries", into.retries,
+                    "Further tries, with growing pauses, on a host that cannot be reached (0)")
+        ->check(CLI::Range(0, 1000));
+    verb.add_option("--max-failures", into.max_failures,
+                    "Start no further host once so many have failed or exited with not 0")
+        ->check(CLI::PositiveNumber);
+}
+
+fan_out::fan_out(environment& here, ssh_login& login, fan_out_options how)
+    : here_(here), login_(login), options_(how), places_(how.jobs),
       resolver_(here.io().get_executor()) {
     if (how.ramp > 0) ramp_.emplace(how.ramp);
 }
 
-awaitable<int> fan_out::run(ssh_login& login, targets::list hosts, earlier_results const* only) {
-    totals_.targets = only ? only->count(hosts) : hosts.size();
+awaitable<ssh_totals> fan_out::run(std::vector<host_errand> errands, earlier_results const* only) {
+    for (auto const& next : errands)
+        totals_.targets += only ? only->count(next.hosts) : next.hosts.size();
     int hindered = all_well;
+    ssh_login::in_use const during(login_);
     try {
-        login_ = &login;
-        co_await login.prepare();
-        co_await start_all(hosts, only);
+        co_await login_.prepare();
+        auto all = [&](task_group& group) -> awaitable<> {
+            for (auto const& next : errands) co_await start(group, next, only);
+        };
+        co_await with_group(all);
     } catch (no_secret const& why) {
         here_.log().log(severity::error, "", why.what());
         hindered = bad_secret;
@@ -58,121 +67,114 @@ awaitable<int> fan_out::run(ssh_login& login, targets::list hosts, earlier_resul
         // Ctrl-C: what was not finished is counted; anything else (stdout gone) ends the verb.
         if (!is_cancelled(stopped)) throw;
     }
-    co_return summarise(hindered);
+    co_return sum_up(hindered);
 }
 
-awaitable<> fan_out::start_all(targets::list const& hosts, earlier_results const* only) {
-    auto all = [&](task_group& group) -> awaitable<> {
-        targets::cursor walk(hosts);
-        while (auto next = walk.next()) {
-            if (only && !only->wants(*next)) continue;
-            auto place = co_await places_.acquire();
-            if (totals_.failed + totals_.nonzero >= options_.max_failures) {
-                totals_.gave_up = true;
-                break;
-            }
-            group.spawn(one(std::move(*next), std::move(place)));
+awaitable<> fan_out::start(task_group& group, host_errand const& next,
+                           earlier_results const* only) {
+    targets::cursor walk(next.hosts);
+    while (auto target = walk.next()) {
+        if (only && !only->wants(*target)) continue;
+        auto place = co_await places_.acquire();
+        if (totals_.failed + totals_.nonzero >= options_.max_failures) {
+            totals_.gave_up = true;
+            co_return;
         }
-    };
-    co_await with_group(all);
+        auto job = next.job(*target);
+        group.spawn(one(std::move(*target), std::move(job), std::move(place)));
+    }
 }
 
-awaitable<> fan_out::one(targets::target target, [[maybe_unused]] limiter::ticket place) {
+awaitable<> fan_out::one(targets::target target, std::unique_ptr<host_job> job,
+                         [[maybe_unused]] limiter::ticket place) {
     auto const began = clock::now();
-    ssh_answer answer{.target = std::move(target)};
-    for (;; ++answer.attempts) {
-        answer.failed.reset();
-        co_await reach(answer);
-        bool const again = co_await try_again(answer);
+    host_visit visit{.target = std::move(target)};
+    for (;; ++visit.attempts) {
+        visit.failed.reset();
+        co_await reach(visit, *job);
+        bool const again = co_await try_again(visit);
         if (!again) break;
     }
-    if (!answer.failed && !answer.done->exit_status)
-        answer.failed = without_status(answer.target, *answer.done);
-    answer.elapsed = clock::now() - began;
-    count(answer);
-    writer_.host(std::move(answer));
-    here_.log().progress("hosts", totals_.ok + totals_.failed, totals_.targets);
+    visit.elapsed = clock::now() - began;
+    auto const failed = visit.failed;
+    auto const end = job->ended(std::move(visit));
+    count(failed, end);
+    if (totals_.targets > 1)
+        here_.log().progress("hosts", totals_.ok + totals_.failed, totals_.targets);
 }
 
-/// One try, from its address to the command's end.
-awaitable<> fan_out::reach(ssh_answer& answer) {
-    auto const& target = answer.target;
+/// One try, from its address to the job's end.
+awaitable<> fan_out::reach(host_visit& visit, host_job& job) {
     try {
-        auto how = co_await login_->options_for(target);
-        if (!how.jump) how.addresses = co_await addresses_of(target, how.host);
-        if (how.addresses.size() == 1) answer.address = how.addresses.front();
+        auto how = co_await options_for(visit.target);
+        if (how.addresses.size() == 1) visit.address = how.addresses.front();
         if (ramp_) co_await ramp_->turn();
-        co_await attempt(how, answer);
+        ssh::session host(here_.io().get_executor(), how);
+        std::exception_ptr failed;
+        try {
+            co_await host.connect();
+            co_await job.work(host);
+        } catch (...) {
+            failed = std::current_exception();
+        }
+        if (host.address()) visit.address = host.address();
+        if (failed) std::rethrow_exception(failed);
     } catch (ssh::failure const& reason) {
-        answer.failed = reason;
-    } catch (error const& reason) { // of the known_hosts file
-        answer.failed.emplace(reason.code(), ssh::phase::host_key, target.to_string(),
-                              reason.said());
+        visit.failed = reason;
     }
 }
 
-awaitable<> fan_out::attempt(ssh::options const& how, ssh_answer& answer) {
-    ssh::session host(here_.io().get_executor(), how);
-    line_sink sink;
-    if (writer_.live())
-        sink = [this, &answer](ssh::output_stream from, std::string_view lines) {
-            writer_.lines(answer.target, from, lines);
-        };
+awaitable<ssh::options> fan_out::options_for(targets::target target) {
+    ssh::options how{.host = {}};
     try {
-        co_await host.connect();
-        answer.done = co_await run_command(host, what_, std::move(sink));
-    } catch (...) {
-        if (host.address()) answer.address = host.address();
+        how = co_await login_.options_for(target);
+    } catch (ssh::failure const&) {
         throw;
+    } catch (error const& reason) { // of the known_hosts file
+        throw ssh::failure(reason.code(), ssh::phase::host_key, target.to_string(), reason.said());
     }
-    answer.address = host.address();
-}
-
-/// `host`: what the target means, by the configuration.
-awaitable<std::vector<asio::ip::address>> fan_out::addresses_of(targets::target const& target,
-                                                                std::string host) {
-    std::vector<asio::ip::address> found;
+    if (how.jump) co_return how; // the last hop looks the name up
     asio::error_code is_name;
-    auto const address = asio::ip::make_address(host, is_name);
+    auto const address = asio::ip::make_address(how.host, is_name);
     if (!is_name) {
-        found.push_back(address);
-        co_return found;
+        how.addresses = {address};
+        co_return how;
     }
     try {
-        found = co_await resolver_.addresses(host);
+        how.addresses = co_await resolver_.addresses(how.host);
     } catch (error const& unknown) {
         throw ssh::failure(unknown.code(), ssh::phase::resolve, target.to_string(), unknown.said());
     }
-    co_return found;
+    co_return how;
 }
 
 /// True after a pause, when another try is due: twice as long each time, and up to half of it by
 /// chance, so that hosts that failed together do not come back together.
-awaitable<bool> fan_out::try_again(ssh_answer const& answer) {
-    if (!answer.failed || answer.attempts > options_.retries || !worth_retrying(*answer.failed))
+awaitable<bool> fan_out::try_again(host_visit const& visit) {
+    if (!visit.failed || visit.attempts > options_.retries || !worth_retrying(*visit.failed))
         co_return false;
-    auto const doubled = first_pause * (1u << std::min(answer.attempts - 1, 6u));
+    auto const doubled = first_pause * (1u << std::min(visit.attempts - 1, 6u));
     auto const most = std::min<std::chrono::milliseconds>(doubled, longest_pause).count();
     std::chrono::milliseconds const pause(
         std::uniform_int_distribution<std::int64_t>(most / 2, most)(chance_));
     here_.log().log(severity::info, "",
-                    fmt::format("{}; next try in {} ms", answer.failed->what(), pause.count()));
+                    fmt::format("{}; next try in {} ms", visit.failed->what(), pause.count()));
     co_await sleep_for(pause);
     co_return true;
 }
 
-void fan_out::count(ssh_answer const& answer) {
-    if (answer.failed) {
+void fan_out::count(std::optional<ssh::failure> const& failed, host_job::outcome end) {
+    if (end == host_job::outcome::failed) {
         ++totals_.failed;
-        denied_ += answer.failed->code() == ssh::errc::auth_denied;
-        unreached_ += answer.failed->at() <= ssh::phase::connect;
+        denied_ += failed && failed->code() == ssh::errc::auth_denied;
+        unreached_ += failed && failed->at() <= ssh::phase::connect;
     } else {
         ++totals_.ok;
-        totals_.nonzero += !answer.good();
+        totals_.nonzero += end == host_job::outcome::nonzero;
     }
 }
 
-int fan_out::summarise(int hindered) {
+ssh_totals fan_out::sum_up(int hindered) {
     auto const reached = totals_.ok + totals_.failed - unreached_;
     int code = all_well;
     if (hindered != all_well)
@@ -188,8 +190,7 @@ int fan_out::summarise(int hindered) {
     totals_.exit_code = here_.outcome(code);
     totals_.interrupted = here_.was_interrupted();
     totals_.elapsed = clock::now() - began_;
-    writer_.finish(totals_);
-    return totals_.exit_code;
+    return totals_;
 }
 
 } // namespace trawl::cli

@@ -36,8 +36,8 @@ ssh::host_key_policy policy_of(std::string const& checking) {
 
 } // namespace
 
-ssh_login::ssh_login(environment& here, login_words const& words, std::string file)
-    : here_(here), words_(words), file_(std::move(file)),
+ssh_login::ssh_login(environment& here, login_words const& words)
+    : here_(here), words_(words),
       jumps_(here.io().get_executor(),
              [this](ssh::jump_host hop) { return options_for_hop(std::move(hop)); }) {}
 
@@ -45,8 +45,8 @@ awaitable<> ssh_login::prepare() {
     base_ = co_await prepare_login(words_, here_);
     auto const home = home_folder();
     std::vector<fs::path> files{home / ".ssh/config", "/etc/ssh/ssh_config"};
-    if (!file_.empty()) files = {file_};
-    if (file_ == "none") files.clear();
+    if (!words_.config.empty()) files = {words_.config};
+    if (words_.config == "none") files.clear();
     ssh::config::local const me{local_user(), home.string()};
     auto work = [&] {
         return std::make_unique<ssh::config const>(ssh::load_config(files, me, words_.settings));

@@ -20,8 +20,7 @@ namespace trawl::cli {
 /// defaults. Keys and known_hosts files are read once for all hosts. Outlives its calls.
 class ssh_login {
 public:
-    /// `files`: -F, or empty for ~/.ssh/config and /etc/ssh/ssh_config.
-    ssh_login(environment& here, login_words const& words, std::string file);
+    ssh_login(environment& here, login_words const& words);
 
     /// Reads everything that is for all hosts. Throws as prepare_login does.
     awaitable<> prepare();
@@ -55,7 +54,6 @@ private:
 
     environment& here_;
     login_words const& words_;
-    std::string file_;
     ssh::options base_{.host = {}};
     std::unique_ptr<ssh::config const> config_;
     std::map<std::string, key_list> keys_;

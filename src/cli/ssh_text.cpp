@@ -7,16 +7,18 @@
 
 namespace trawl::cli {
 
-void ssh_writer::finish(ssh_totals const& totals) {
+void tell_totals(environment& here, ssh_totals const& totals) {
     if (totals.gave_up)
-        here_.log().log(severity::error, "",
-                        fmt::format("gave up: {} of {} hosts are unfinished", totals.unfinished(),
-                                    totals.targets));
-    if (totals.interrupted || here_.words().verbosity > 0)
-        here_.log().log(severity::error, "",
-                        fmt::format("{} of {} hosts ok, {} failed, {} unfinished", totals.ok,
-                                    totals.targets, totals.failed, totals.unfinished()));
+        here.log().log(severity::error, "",
+                       fmt::format("gave up: {} of {} hosts are unfinished", totals.unfinished(),
+                                   totals.targets));
+    if (totals.interrupted || here.words().verbosity > 0)
+        here.log().log(severity::error, "",
+                       fmt::format("{} of {} hosts ok, {} failed, {} unfinished", totals.ok,
+                                   totals.targets, totals.failed, totals.unfinished()));
 }
+
+void ssh_writer::finish(ssh_totals const& totals) { tell_totals(here_, totals); }
 
 namespace {
 

@@ -39,6 +39,9 @@ struct ssh_totals {
     std::uint64_t unfinished() const noexcept { return targets - ok - failed; }
 };
 
+/// How many hosts ended how, to stderr: after Ctrl-C, or with -v.
+void tell_totals(environment& here, ssh_totals const& totals);
+
 /// Turns the answers of a run into what the user reads.
 class ssh_writer {
 public:

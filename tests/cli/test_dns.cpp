@@ -86,10 +86,11 @@ struct asked {
 
 /// Runs `trawl dns WORDS...` in a child process.
 asked dns(std::vector<std::string> words, bool json = true) {
-    auto ended = test::run_verb("dns", cli::add_dns, std::move(words), json);
+    auto ended =
+        test::run_verb("dns", cli::add_dns, std::move(words), {.json = json, .quiet = true});
     asked seen;
     seen.code = ended.code;
-    seen.text = std::move(ended.text);
+    seen.text = std::move(ended.out);
     std::istringstream lines(json ? seen.text : std::string());
     for (std::string line; std::getline(lines, line);) {
         auto record = boost::json::parse(line).as_object();

@@ -1,94 +1,21 @@
 #include "cli/sftp_words.hpp"
-#include "cli/verb.hpp"
-#include "peers/sshd.hpp"
-
-#include <boost/json/parse.hpp>
-
-#include <algorithm>
-#include <cstdio>
+#include "cli/ssh_fixture.hpp"
 
 using namespace trawl;
 using namespace trawl::test;
-namespace bj = boost::json;
 namespace fs = std::filesystem;
-using texts = std::vector<std::string>;
 
 namespace {
 
-struct ended {
-    int code = 0;
-    std::string out, err;
-
-    std::vector<bj::object> records() const {
-        std::vector<bj::object> found;
-        std::istringstream lines(out);
-        for (std::string line; std::getline(lines, line);)
-            found.push_back(bj::parse(line).as_object());
-        return found;
-    }
-};
-
-int run_verb(texts words, bool json) {
-    try {
-        cli::action chosen;
-        CLI::App app;
-        cli::add_sftp(app, chosen);
-        app.get_subcommand("sftp")->fallthrough();
-        words.insert(words.begin(), "sftp");
-        std::reverse(words.begin(), words.end()); // as CLI11 wants a vector
-        app.parse(words);
-        cli::settings said;
-        said.json = json;
-        cli::environment here(said);
-        return chosen(here);
-    } catch (cli::usage_error const& e) {
-        std::fprintf(stderr, "%s\n", e.what());
-    } catch (CLI::ParseError const& e) {
-        std::fprintf(stderr, "%s\n", e.what());
-    }
-    return cli::usage;
-}
-
 /// One server, and folders on both sides of it.
-struct lab {
-    sshd server;
+struct copy_lab : known_lab {
     scratch here, there;
-    std::string known = (here / ".known_hosts").string();
 
-    lab() {
-        auto const second = "[127.0.0.2]:" + std::to_string(server.port()) + " " +
-                            read_text(server.file("host_ed25519.pub"));
-        write_text(known, server.known_hosts_line() + second);
-    }
-
-    /// Runs the verb in a process of its own, as main does.
+    /// The way to copy, and what.
     ended sftp(texts words, bool json = false) const {
-        scratch folder;
-        auto const out = folder / "out", err = folder / "err";
-        texts all{words.front(),
-                  "-i",
-                  server.file("user").string(),
-                  "-p",
-                  std::to_string(server.port()),
-                  "-u",
-                  sshd::user(),
-                  "--known-hosts",
-                  known};
-        all.insert(all.end(), words.begin() + 1, words.end());
-        std::fflush(nullptr);
-        pid_t const pid = ::fork();
-        if (pid == 0) {
-            int const to = ::open(out.c_str(), O_WRONLY | O_CREAT, 0600),
-                      also = ::open(err.c_str(), O_WRONLY | O_CREAT, 0600);
-            ::dup2(to, 1), ::dup2(also, 2);
-            int const code = run_verb(all, json);
-            std::fflush(nullptr);
-            ::_exit(code);
-        }
-        int status = 0;
-        ::waitpid(pid, &status, 0);
-        return {WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status), read_text(out),
-                read_text(err)};
+        auto all = with({words.begin() + 1, words.end()});
+        all.insert(all.begin(), words.front());
+        return run_verb("sftp", cli::add_sftp, std::move(all), {.json = json});
     }
 
     std::string remote(std::string const& name, std::string const& host = "127.0.0.1") const {
@@ -133,7 +60,7 @@ TEST_CASE("the words of get are errands by target", "[cli][sftp]") {
 }
 
 TEST_CASE("trawl sftp puts files under their names or into a folder", "[cli][sftp]") {
-    lab l;
+    copy_lab l;
     write_text(l.here / "a", "aa");
     write_text(l.here / "b", "bbb");
     auto const a = (l.here / "a").string(), b = (l.here / "b").string();
@@ -160,7 +87,7 @@ TEST_CASE("trawl sftp puts files under their names or into a folder", "[cli][sft
 }
 
 TEST_CASE("trawl sftp gets trees and patterns of several hosts apart", "[cli][sftp]") {
-    lab l;
+    copy_lab l;
     fs::create_directories(l.there / "tree/deep");
     write_text(l.there / "tree/deep/file", "content");
     write_text(l.there / "x.log", "x");
@@ -195,7 +122,7 @@ TEST_CASE("trawl sftp gets trees and patterns of several hosts apart", "[cli][sf
 }
 
 TEST_CASE("trawl sftp says by its exit code why nothing worked", "[cli][sftp]") {
-    lab l;
+    copy_lab l;
     auto const folder = l.here.path().string();
     CHECK(l.sftp({"get", "127.0.0.3:/x", folder}, true).records().at(0).at("error").at("phase") ==
           "connect");
@@ -203,4 +130,32 @@ TEST_CASE("trawl sftp says by its exit code why nothing worked", "[cli][sftp]") 
     CHECK(l.sftp({"get", "/x", folder}).code == cli::usage);
     CHECK(l.sftp({"get", folder}).code == cli::usage);
     CHECK(l.sftp({"put", "x", "y", "no-target"}).code == cli::usage);
+}
+
+TEST_CASE("trawl sftp follows OpenSSH's configuration", "[cli][sftp]") {
+    copy_lab l;
+    write_text(l.there / "x", "content");
+    auto const config = (l.folder / "config").string();
+    write_text(config, "Host web\n  HostName 127.0.0.1\n  Port " + std::to_string(l.server.port()) +
+                           "\n  User " + sshd::user() + "\n  IdentityFile " +
+                           l.server.file("user").string() + "\n  UserKnownHostsFile " + l.known +
+                           "\n");
+    auto const done =
+        run_verb("sftp", cli::add_sftp,
+                 {"get", "-F", config, l.remote("x", "web"), (l.here / "x").string()});
+    CHECK(done.err.empty());
+    CHECK(done.out == "web: 1 files, 7 bytes\n");
+    CHECK(read_text(l.here / "x") == "content");
+}
+
+TEST_CASE("trawl sftp tries again where nobody answers, and gives up after enough failures",
+          "[cli][sftp]") {
+    copy_lab l;
+    auto const folder = l.here.path().string();
+    auto const again = l.sftp({"get", "--retries", "1", "127.0.0.3:/x", folder}, true);
+    CHECK(again.records().at(0).at("attempts") == 2);
+    auto const end =
+        l.sftp({"get", "-j", "1", "--max-failures", "2", "127.0.0.3-9:/x", folder}, true);
+    CHECK(end.records().size() == 3);
+    CHECK(end.records().at(2).at("unfinished") == 5);
 }

@@ -7,14 +7,6 @@ using namespace trawl::test;
 
 namespace {
 
-/// A lab whose two addresses are on record.
-struct known_lab : lab {
-    explicit known_lab(std::string const& more = {}) : lab(more) {
-        auto const line = server.known_hosts_line();
-        write_text(known, line + "[127.0.0.2]" + line.substr(line.find(':')));
-    }
-};
-
 std::string text_of(boost::json::object const& record, char const* name) {
     return std::string(record.at(name).as_string());
 }

@@ -59,9 +59,10 @@ struct traced {
 
 /// Runs `trawl trace --json WORDS...` in a child process.
 traced trace(std::vector<std::string> words) {
-    auto const ended = test::run_verb("trace", cli::add_trace, std::move(words), true);
+    auto const ended =
+        test::run_verb("trace", cli::add_trace, std::move(words), {.json = true, .quiet = true});
     traced seen{ended.code, {}};
-    std::istringstream lines(ended.text);
+    std::istringstream lines(ended.out);
     for (std::string line; std::getline(lines, line);)
         seen.records.push_back(boost::json::parse(line).as_object());
     return seen;

@@ -1,0 +1,129 @@
+#include "cli/sftp_job.hpp"
+
+#include "cli/environment.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace trawl::cli {
+namespace {
+
+/// Why a host failed, for its record.
+struct problem {
+    std::string code, phase, message;
+};
+
+class sftp_job : public host_job {
+public:
+    sftp_job(sftp_round& all, sftp_work work, targets::target at)
+        : all_(all), work_(std::move(work)), at_(std::move(at)) {}
+
+    awaitable<> work(ssh::session& on) override {
+        try {
+            auto options = client_options();
+            auto files = co_await sftp::open(on, std::move(options));
+            auto how = copy_options();
+            co_await work_(files, std::move(how), at_);
+        } catch (ssh::failure const&) {
+            throw;
+        } catch (sftp::failure const& why) {
+            problem_ = problem{std::string(why.word()), "sftp", why.what()};
+        } catch (error const& why) {
+            problem_ = problem{"system", "local", why.what()};
+        } catch (std::filesystem::filesystem_error const& why) {
+            problem_ = problem{"system", "local", why.what()};
+        }
+        if (!problem_) co_await on.disconnect();
+    }
+
+    outcome ended(host_visit how) override {
+        all_.files += done_.files, all_.bytes += done_.bytes;
+        if (how.failed)
+            problem_ = problem{std::string(how.failed->word()),
+                               std::string(ssh::name(how.failed->at())), how.failed->what()};
+        if (all_.here.words().json)
+            show_record(how);
+        else
+            show_text();
+        return problem_ ? outcome::failed : outcome::good;
+    }
+
+private:
+    sftp::options client_options() const {
+        sftp::options how;
+        how.blocking = &all_.here.blocking();
+        if (all_.words.login.timeout > 0)
+            how.timeout = std::chrono::milliseconds(
+                static_cast<std::int64_t>(all_.words.login.timeout * 1000));
+        // Bytes in flight are bounded over all hosts: 64 MiB, and no more than 2 MiB for one.
+        constexpr std::uint64_t most = 2048;
+        auto const hosts = std::min<std::uint64_t>(all_.words.pace.jobs, all_.targets);
+        how.requests = std::clamp<std::uint64_t>(most / hosts, 4, 64);
+        return how;
+    }
+
+    sftp_copy copy_options() {
+        sftp_copy job;
+        job.blocking = &all_.here.blocking();
+        job.how.recursive = all_.words.recursive, job.how.preserve = all_.words.preserve;
+        job.how.resume = all_.words.resume, job.how.sync = all_.words.sync;
+        job.progress = [this](sftp::transferred const& done) {
+            done_ = done;
+            if (all_.targets == 1) all_.here.log().progress("bytes", done.bytes, 0);
+        };
+        return job;
+    }
+
+    void show_record(host_visit const& how) const {
+        namespace bj = boost::json;
+        bj::value reason, at;
+        if (problem_)
+            reason = bj::object{{"code", json::text(problem_->code)},
+                                {"phase", json::text(problem_->phase)},
+                                {"message", json::text(problem_->message)}};
+        if (how.address) at = json::text(how.address->to_string());
+        all_.here.out().record(json::record("host", "sftp")
+                                   .field("target", at_.to_string())
+                                   .field("address", at)
+                                   .field("status", problem_ ? "failed" : "ok")
+                                   .field("files", done_.files)
+                                   .field("bytes", done_.bytes)
+                                   .field("skipped", done_.skipped)
+                                   .field("error", reason)
+                                   .field("attempts", how.attempts)
+                                   .field("elapsed", how.elapsed));
+    }
+
+    void show_text() const {
+        auto const name = at_.to_string();
+        if (done_.skipped > 0)
+            all_.here.log().log(severity::warning, name,
+                                fmt::format("{} not copied: neither files nor folders, or links "
+                                            "to folders",
+                                            done_.skipped));
+        if (problem_)
+            all_.here.log().log(severity::error, name, problem_->message);
+        else
+            all_.here.out().line(
+                fmt::format("{}: {} files, {} bytes", name, done_.files, done_.bytes));
+    }
+
+    sftp_round& all_;
+    sftp_work work_;
+    targets::target at_;
+    sftp::transferred done_;
+    std::optional<problem> problem_;
+};
+
+} // namespace
+
+std::unique_ptr<host_job> make_sftp_job(sftp_round& all, sftp_work work, targets::target at) {
+    return std::make_unique<sftp_job>(all, std::move(work), std::move(at));
+}
+
+} // namespace trawl::cli
