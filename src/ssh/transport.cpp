@@ -60,7 +60,10 @@ transport::transport(stream_socket socket, std::string peer)
 
 transport::~transport() { close(); }
 
-bool transport::alive() const noexcept { return session_ && ssh_is_connected(session_); }
+bool transport::alive() const noexcept {
+    // After a packet whose MAC is wrong libssh leaves the socket open and takes nothing more from it.
+    return session_ && ssh_is_connected(session_) && !(ssh_get_status(session_) & SSH_CLOSED_ERROR);
+}
 
 bool transport::write_pending() const noexcept {
     return session_ && (ssh_get_status(session_) & SSH_WRITE_PENDING);

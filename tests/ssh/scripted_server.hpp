@@ -23,6 +23,7 @@ public:
         bool key_is_not_enough = false; ///< publickey succeeds in part only
         bool refuse_exec = false;
         bool status = true, eof = true, close = true; ///< what follows the output
+        bool status_first = false;                    ///< it precedes the output
         bool hang_up = false;                         ///< and then the connection ends
         bool at_once = false; ///< all that from the command's start on arrives in one segment
     };
@@ -151,9 +152,11 @@ private:
 #pragma GCC diagnostic pop
 
     void run_command(ssh_session session, ssh_channel channel) {
+        if (script_.status_first) ssh_channel_request_send_exit_status(channel, 4);
         ssh_channel_write(channel, "output\n", 7);
         ssh_channel_write_stderr(channel, "complaint\n", 10);
-        if (script_.status) ssh_channel_request_send_exit_status(channel, 4);
+        if (script_.status && !script_.status_first)
+            ssh_channel_request_send_exit_status(channel, 4);
         if (script_.eof) ssh_channel_send_eof(channel);
         if (script_.close) ssh_channel_close(channel);
         ssh_blocking_flush(session, 2000);

@@ -102,6 +102,14 @@ TEST_CASE("a device that closes without a status has none", "[ssh][ending]") {
     CHECK(done.exit_signal.empty());
 }
 
+TEST_CASE("output that comes after the status is all there", "[ssh][ending]") {
+    bool const closes = GENERATE(false, true);
+    auto const done = command_against({.close = closes, .status_first = true});
+    CHECK(done.out == "output\n");
+    CHECK(done.err == "complaint\n");
+    CHECK(done.exit_status == 4);
+}
+
 TEST_CASE("a close without end of output is an end too", "[ssh][ending]") {
     CHECK(command_against({.eof = false}).exit_status == 4);
 }

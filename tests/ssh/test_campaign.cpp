@@ -1,0 +1,281 @@
+#include "descriptors.hpp"
+#include "lab/lab.hpp"
+#include "peers/faulty_proxy.hpp"
+#include "ssh/fixture.hpp"
+
+#include <trawl/limiter.hpp>
+#include <trawl/sftp.hpp>
+
+#include <cmath>
+#include <cstdlib>
+#include <random>
+#include <set>
+
+using namespace trawl;
+using namespace trawl::test;
+using kind = faulty_proxy::kind;
+using fault = faulty_proxy::fault;
+using tcp = asio::ip::tcp;
+
+namespace {
+
+/// Options that reach `at` through a proxy.
+ssh::options through(std::uint16_t proxy, sshd const& at) {
+    auto how = good_options(at);
+    auto const line = at.known_hosts_line();
+    how.port = proxy;
+    how.known->parse("[127.0.0.1]:" + std::to_string(proxy) + line.substr(line.find(' ')), "proxy");
+    return how;
+}
+
+/// Runs `body(options)` with a server behind a proxy that asks `next` for its faults.
+void behind_proxy(sshd const& at, std::function<fault()> next,
+                  std::function<awaitable<>(ssh::options, faulty_proxy&)> body) {
+    auto all = [&]() -> awaitable<> {
+        auto const executor = co_await asio::this_coro::executor;
+        tcp::endpoint const target(asio::ip::address_v4::loopback(), at.port());
+        faulty_proxy proxy(executor, target, next);
+        auto scene = [&](task_group& group) -> awaitable<> {
+            group.spawn_background(proxy.serve());
+            auto how = through(proxy.port(), at);
+            co_await body(std::move(how), proxy);
+        };
+        co_await with_group(scene);
+    };
+    run(all, 120s);
+}
+
+struct tally {
+    std::size_t whole = 0, failed = 0, timed_out = 0;
+};
+
+/// One session from its connection to its end; a whole one has the whole answer.
+awaitable<> attempt(ssh::options how, std::string command, std::string answer, tally& sum) {
+    auto const executor = co_await asio::this_coro::executor;
+    try {
+        ssh::session host(executor, how);
+        co_await host.connect();
+        auto const done = co_await host.exec(std::move(command));
+        CHECK(done.exit_status == 0);
+        CHECK((done.out == answer)); // not printed
+        ++sum.whole;
+    } catch (ssh::failure const& thrown) {
+        ++sum.failed;
+        sum.timed_out += thrown.code() == trawl::errc::timed_out;
+    }
+}
+
+/// A campaign against the lab: `sessions` through a proxy whose faults come from `seed`.
+class campaign {
+public:
+    campaign(std::size_t sessions, unsigned seed) : sessions_(sessions), chance_(seed) {}
+
+    awaitable<> run() {
+        auto const executor = co_await asio::this_coro::executor;
+        lab::options served;
+        served.hosts = {asio::ip::make_address("127.7.11.1")};
+        served.canned["answer"].out = answer_;
+        served.login_grace = 2s;
+        lab::world world(executor, std::move(served));
+        faulty_proxy proxy(executor, {world.hosts().front(), world.ssh_port()},
+                           [this] { return next_fault(); });
+        auto scene = [&](task_group& group) -> awaitable<> {
+            group.spawn_background(world.serve());
+            group.spawn_background(proxy.serve());
+            auto const how = options_for(world, proxy.port());
+            spoil_ = false;
+            co_await attempt(how, "answer", answer_, sum_); // opens what stays open
+            co_await quiet(world, proxy);
+            auto const before = open_descriptors();
+            spoil_ = true;
+            co_await all_sessions(how);
+            co_await quiet(world, proxy);
+            CHECK(open_descriptors() == before);
+            CHECK(world.stats().open == 0);
+        };
+        co_await with_group(scene);
+        CHECK(sum_.whole + sum_.failed == sessions_ + 1);
+        CHECK(sum_.whole > sessions_ / 8);
+        CHECK(sum_.failed > sessions_ / 8);
+        CHECK(sum_.timed_out > 0);
+        CHECK(proxy.flipped() > 0);
+    }
+
+private:
+    ssh::options options_for(lab::world const& world, std::uint16_t port) const {
+        ssh::options how{.host = "127.0.0.1"};
+        how.port = port;
+        how.user = world.user();
+        how.identities = {ssh::load_private_key(world.key_path())};
+        how.known = std::make_shared<ssh::host_keys>();
+        auto const line = read_text(world.known_hosts_path());
+        how.known->parse("[127.0.0.1]:" + std::to_string(port) + line.substr(line.find(' ')),
+                         "lab");
+        how.timeouts.handshake = how.timeouts.auth = how.timeouts.exec = 1s;
+        return how;
+    }
+
+    /// Anything, anywhere from the banner to behind the end; as often in the first 100 bytes as in
+    /// the next 1,000.
+    fault next_fault() {
+        if (!spoil_) return {};
+        std::uniform_real_distribution<> digits(0, 4.8);
+        fault made;
+        made.what = static_cast<kind>(chance_() % 4);
+        made.to_client = chance_() % 3 != 0;
+        made.after = static_cast<std::size_t>(std::pow(10, digits(chance_)));
+        return made;
+    }
+
+    awaitable<> all_sessions(ssh::options how) {
+        limiter places(32);
+        auto all = [&](task_group& group) -> awaitable<> {
+            for (std::size_t i = 0; i < sessions_; ++i) {
+                auto place = co_await places.acquire();
+                group.spawn(one(how, std::move(place)));
+            }
+        };
+        co_await with_group(all);
+    }
+
+    awaitable<> one(ssh::options how, [[maybe_unused]] limiter::ticket place) {
+        co_await attempt(std::move(how), "answer", answer_, sum_);
+    }
+
+    /// Until the servers have noticed the ends.
+    static awaitable<> quiet(lab::world const& world, faulty_proxy const& proxy) {
+        for (int i = 0; i < 1000 && (world.stats().open > 0 || proxy.open() > 0); ++i)
+            co_await sleep_for(10ms);
+    }
+
+    std::size_t sessions_;
+    std::mt19937 chance_;
+    bool spoil_ = false;
+    tally sum_;
+    std::string answer_ = std::string(30'000, 'a') + "end\n";
+};
+
+} // namespace
+
+TEST_CASE("sessions that are cut, stalled or spoilt end in time, and leave nothing open",
+          "[ssh][campaign]") {
+    std::size_t const sessions = std::getenv("TRAWL_LONG") ? 100'000 : 300;
+    campaign many(sessions, 20'261'127);
+    auto body = [&]() -> awaitable<> { co_await many.run(); };
+    run(body, sessions > 1000 ? std::chrono::seconds(7200) : 60s);
+}
+
+TEST_CASE("a bit that was flipped on the way is refused under every cipher", "[ssh][faults]") {
+    for (std::string const cipher :
+         {"Ciphers chacha20-poly1305@openssh.com", "Ciphers aes256-gcm@openssh.com",
+          "Ciphers aes128-gcm@openssh.com",
+          "Ciphers aes256-ctr\nMACs hmac-sha2-256-etm@openssh.com",
+          "Ciphers aes192-ctr\nMACs hmac-sha2-512", "Ciphers aes128-ctr\nMACs hmac-sha2-256"}) {
+        INFO(cipher);
+        sshd const at(cipher);
+        std::size_t byte = 0;
+        tally sum;
+        auto next = [&] { return fault{byte ? kind::flip : kind::none, true, byte}; };
+        auto body = [&](ssh::options how, faulty_proxy& proxy) -> awaitable<> {
+            std::string const answer(400'000, '\0'), command = "head -c 400000 /dev/zero";
+            how.timeouts.idle = 2s; // a length that was spoilt asks for more than will come
+            co_await attempt(how, command, answer, sum);
+            CHECK(sum.whole == 1);
+            for (byte = 100'000; byte < 100'050; byte += 7)
+                co_await attempt(how, command, answer, sum);
+            CHECK(proxy.flipped() == 8);
+            CHECK(sum.timed_out <= 1);
+        };
+        behind_proxy(at, next, body);
+        CHECK(sum.whole == 1);
+        CHECK(sum.failed == 8);
+    }
+}
+
+TEST_CASE("a connection that is cut at any byte fails in a phase, or was done", "[ssh][faults]") {
+    std::size_t byte = 0;
+    std::set<ssh::phase> seen;
+    std::size_t whole = 0;
+    auto next = [&] { return fault{kind::cut, true, byte}; };
+    auto body = [&](ssh::options how, faulty_proxy&) -> awaitable<> {
+        auto const executor = co_await asio::this_coro::executor;
+        for (; byte < 12'000 && whole < 2; byte += 1 + byte / 40) {
+            ssh::session host(executor, how);
+            try {
+                co_await host.connect();
+                auto const done = co_await host.exec("echo x");
+                CHECK(done.out == "x\n");
+                ++whole;
+            } catch (ssh::failure const& thrown) {
+                INFO(thrown.what());
+                CHECK(thrown.code() != trawl::errc::timed_out);
+                seen.insert(thrown.at());
+            }
+        }
+    };
+    behind_proxy(server(), next, body);
+    CHECK(whole == 2);
+    for (auto const at : {ssh::phase::banner, ssh::phase::key_exchange, ssh::phase::auth,
+                          ssh::phase::channel, ssh::phase::exec}) {
+        INFO(ssh::name(at));
+        CHECK(seen.count(at) == 1);
+    }
+}
+
+TEST_CASE("keys are renewed in the middle of output and of copies", "[ssh][sftp][faults]") {
+    sshd const often("RekeyLimit 256K");
+    scratch folder;
+    std::string bytes(3'000'000, '\0');
+    std::mt19937 chance(7);
+    for (auto& c : bytes) c = static_cast<char>(chance());
+    write_text(folder / "here", bytes);
+    auto body = [&]() -> awaitable<> {
+        ssh::session host(co_await asio::this_coro::executor, good_options(often));
+        co_await host.connect();
+        ssh::exec_options roomy;
+        roomy.max_output = 4'000'000;
+        roomy.input = bytes;
+        auto const done = co_await host.exec("cat", roomy);
+        CHECK((done.out == bytes));
+        auto files = co_await sftp::open(host);
+        co_await files.put(folder / "here", (folder / "there").string());
+        co_await files.get((folder / "there").string(), folder / "back");
+    };
+    run(body, 60s);
+    CHECK((read_text(folder / "there") == bytes));
+    CHECK((read_text(folder / "back") == bytes));
+}
+
+TEST_CASE("a copy whose connection stalls or is cut leaves no file and ends in time",
+          "[sftp][faults]") {
+    for (auto const how_spoilt : {kind::stall, kind::cut})
+        for (bool const up : {true, false}) {
+            scratch folder;
+            write_text(folder / "here", std::string(8'000'000, 'x'));
+            auto next = [&] { return fault{how_spoilt, !up, 1'000'000}; };
+            auto body = [&](ssh::options how, faulty_proxy&) -> awaitable<> {
+                ssh::session host(co_await asio::this_coro::executor, how);
+                co_await host.connect();
+                sftp::options patient;
+                patient.timeout = 500ms;
+                auto files = co_await sftp::open(host, patient);
+                std::optional<std::error_code> why;
+                auto const here = (folder / "here").string(), there = (folder / "there").string();
+                try {
+                    if (up)
+                        co_await files.put(here, there);
+                    else
+                        co_await files.get(here, there);
+                } catch (trawl::error const& thrown) {
+                    why = thrown.code();
+                }
+                REQUIRE(why);
+                if (how_spoilt == kind::stall)
+                    CHECK(*why == trawl::errc::timed_out);
+                else
+                    CHECK(*why == ssh::errc::disconnected);
+            };
+            behind_proxy(server(), next, body);
+            CHECK_FALSE(std::filesystem::exists(folder / "there"));
+        }
+}
