@@ -4,6 +4,7 @@
 
 #include <trawl/net.hpp>
 #include <trawl/ssh_agent.hpp>
+#include <trawl/ssh_config.hpp>
 
 #include <cstdlib>
 #include <filesystem>
@@ -161,6 +162,11 @@ void add_login(CLI::App& verb, login_words& into) {
                     "KEYWORD=VALUE of ssh_config(5), before the configuration files; may be given "
                     "several times")
         ->allow_extra_args(false);
+}
+
+void check_login(login_words const& given) {
+    if (!ssh::parse_jump(given.jump.empty() ? "none" : given.jump))
+        throw usage_error("--jump: not [USER@]HOST[:PORT],...: " + given.jump);
 }
 
 awaitable<ssh::options> prepare_login(login_words w, environment& here) {

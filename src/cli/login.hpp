@@ -31,6 +31,8 @@ struct login_words {
 
 /// Declares -u -i -p -t -F -J -o --host-key --known-hosts --password-file.
 void add_login(CLI::App& verb, login_words& into);
+/// Throws usage_error for a jump that is none.
+void check_login(login_words const& given);
 
 /// Warnings of the pool's threads, handed to the observer when they are back on the loop.
 class kept_log : public observer {

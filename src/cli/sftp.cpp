@@ -51,6 +51,7 @@ awaitable<int> visit_all(fan_out& round, std::vector<host_errand> errands, sftp_
 }
 
 int run(environment& here, sftp_words const& w, direction way) {
+    check_login(w.login);
     auto const wanted =
         way == direction::put ? std::vector<sftp_errand>{put_errand(w)} : get_errands(w);
     sftp_round all{here, w};

@@ -92,8 +92,7 @@ void check(words const& w, environment& here) {
     if (w.targets.empty() && w.only.empty()) throw usage_error("no target");
     if (w.feed_stdin && std::ranges::count(w.targets, "-") + std::ranges::count(w.excludes, "-"))
         throw usage_error("--stdin: standard input is the list of targets");
-    if (!ssh::parse_jump(w.login.jump.empty() ? "none" : w.login.jump))
-        throw usage_error("--jump: not [USER@]HOST[:PORT],...: " + w.login.jump);
+    check_login(w.login);
     if (w.group && here.words().json) throw usage_error("--group is for text, not for --json");
 }
 
