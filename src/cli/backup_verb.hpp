@@ -1,0 +1,48 @@
+#pragma once
+
+#include "cli/verb.hpp"
+
+#include <trawl/backup.hpp>
+
+#include <boost/json/array.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <vector>
+
+// What the verbs of `trawl backup` have in common; one file per verb.
+namespace trawl::cli {
+
+void add_backup_run(CLI::App& backup, action& chosen);
+void add_backup_restore(CLI::App& backup, action& chosen);
+void add_backup_verify(CLI::App& backup, action& chosen);
+
+/// The folder, the name and the moment that most of these verbs take.
+struct backup_words {
+    std::string archives, name, at;
+
+    std::optional<std::chrono::system_clock::time_point> moment() const;
+};
+void add_archives(CLI::App& verb, backup_words& into);
+void add_at(CLI::App& verb, backup_words& into);
+
+/// YYYYMMDD or YYYY-MM-DD: the end of that day; with _HHMMSS, THH:MM:SS or " HH:MM:SS": that
+/// second. Local time. Throws usage_error that names `option`.
+std::chrono::system_clock::time_point moment_of(std::string const& text, char const* option);
+
+/// "512 B", "1.5 MB": powers of 1,000.
+std::string size_text(std::uint64_t bytes);
+
+boost::json::array errors_of(std::vector<backup::problem> const& problems);
+
+/// The exit code for an error of the library.
+int exit_code_of(std::error_code failure);
+
+/// Awaits `work` and turns what it throws into a line on stderr and an exit code; the summary comes
+/// last.
+awaitable<int> with_summary(environment& here, awaitable<int> work);
+
+} // namespace trawl::cli

@@ -1,0 +1,59 @@
+#include "cli/backup_verb.hpp"
+
+#include <CLI/Option.hpp>
+
+#include <fmt/format.h>
+
+#include <memory>
+
+namespace trawl::cli {
+
+namespace {
+
+void show(environment& here, backup::verify_report const& seen, std::string const& archives,
+          time_point began) {
+    if (here.words().json) {
+        here.out().record(json::record("verify", "backup")
+                              .field("target", archives)
+                              .field("manifests", seen.manifests)
+                              .field("archives", seen.archives)
+                              .field("files", seen.files)
+                              .field("bytes", seen.bytes)
+                              .field("errors", errors_of(seen.errors)));
+        return;
+    }
+    auto const seconds = std::chrono::duration<double>(clock::now() - began).count();
+    here.out().line(escaped(fmt::format(
+        "{}: {} manifests and {} archives are whole, {} files, {}, {:.2f} s{}", archives,
+        seen.manifests, seen.archives, seen.files, size_text(seen.bytes), seconds,
+        seen.errors.empty() ? "" : fmt::format(", {} errors", seen.errors.size()))));
+}
+
+awaitable<int> check(environment& here, backup::verify_options chosen) {
+    auto const began = clock::now();
+    auto const archives = chosen.archives.string();
+    auto const seen = co_await backup::verify(here.cpu(), std::move(chosen));
+    show(here, seen, archives, began);
+    co_return seen.errors.empty() ? all_well : corrupt;
+}
+
+} // namespace
+
+void add_backup_verify(CLI::App& backup, action& chosen) {
+    auto const w = std::make_shared<backup_words>();
+    auto* verb = backup.add_subcommand("verify", "Read all archives and manifests in DEST and name "
+                                                 "what is damaged");
+    verb->fallthrough();
+    add_archives(*verb, *w);
+    verb->callback([w, &chosen] {
+        chosen = [w](environment& here) {
+            backup::verify_options o;
+            o.archives = w->archives;
+            o.name = w->name;
+            o.watch = &here.log();
+            return here.run(with_summary(here, check(here, std::move(o))));
+        };
+    });
+}
+
+} // namespace trawl::cli
