@@ -10,6 +10,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <type_traits>
 #include <vector>
@@ -20,6 +21,7 @@
 ///     NAME_full_20261123.manifest.json  the state of the source: an entry a line, hashes
 ///     NAME_incr_20261124.tar.gz         new and changed files only
 ///     NAME_incr_20261124.manifest.json  the whole state again; an entry names the archive it is in
+///     NAME_diff_20261124.tar.gz         what changed since the last full
 ///     NAME_manifest.json                a copy of the newest manifest
 ///
 /// A second run of a day has _YYYYMMDD_HHMMSS (local time); nothing but NAME_manifest.json is ever
@@ -46,7 +48,9 @@ enum class kind {
                  ///< is 7 days old
     full,        ///< everything
     incremental, ///< what changed since the last backup; no usable base: errc::no_such_archive
+    differential, ///< what changed since the last full; as above
 };
+std::string_view word(kind made) noexcept; ///< "full", "incr", "diff": in names, manifests, records
 enum class hash { sha256, md5 };
 enum class level { fast, standard, best };
 
@@ -70,7 +74,7 @@ struct problem {
 };
 
 struct report {
-    kind made = kind::full;         ///< full or incremental
+    kind made = kind::full;         ///< full, incremental or differential
     std::filesystem::path file;     ///< the archive
     std::filesystem::path manifest; ///< its own, dated manifest
     std::uint64_t entries = 0;      ///< members of the archive

@@ -87,6 +87,16 @@ private:
 
 } // namespace
 
+std::string_view word(kind made) noexcept {
+    switch (made) {
+    case kind::automatic: return "auto";
+    case kind::full: return "full";
+    case kind::incremental: return "incr";
+    case kind::differential: break;
+    }
+    return "diff";
+}
+
 awaitable<report> run(offload_pool& cpu, options configuration) {
     auto* const watch = configuration.watch;
     auto const shown =

@@ -89,6 +89,7 @@ std::string tar_stream::take_block() {
     std::string rest(pending, n);
     rest.reserve(block_bytes_ + piece_bytes);
     pending.resize(n);
+    taken_ += n;
     return std::exchange(pending, std::move(rest));
 }
 
@@ -128,7 +129,9 @@ void tar_stream::tell(std::size_t at) {
 }
 
 bool tar_stream::put_header(std::size_t at) try {
-    if (tar_.begin(plan_.entries[at])) ++members_;
+    auto& e = plan_.entries[at];
+    if (tar_.begin(e)) ++members_;
+    e.offset = e.has_content() ? taken_ + tar_.pending().size() : 0;
     return true;
 } catch (std::runtime_error const& refused) {
     lose(at, 0, std::string("cannot be put into a tar archive: ") + refused.what());
@@ -199,6 +202,8 @@ void tar_stream::keep_content(std::size_t at) {
     auto const& before = base_->entries[s.before];
     e.content = before.content;
     e.archive = before.archive;
+    e.offset = before.offset;
+    e.stored = before.stored;
     bool const same = e.mode == before.mode && e.uid == before.uid && e.gid == before.gid &&
                       e.mtime_ns == before.mtime_ns && e.attributes == before.attributes;
     s.what = same ? action::keep : action::describe;

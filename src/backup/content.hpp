@@ -84,6 +84,7 @@ private:
     std::optional<large> large_;
     std::size_t at_ = 0;
     bool ended_ = false;
+    std::uint64_t taken_ = 0; ///< bytes of the stream that were given away
     std::uint64_t members_ = 0, bytes_stored_ = 0, bytes_read_ = 0;
     std::vector<problem> errors_, notes_;
 };

@@ -46,12 +46,14 @@ struct entry {
     std::uint32_t mode = 0; ///< permission bits, 07777
     std::uint32_t uid = 0, gid = 0;
     std::uint32_t archive = no_archive; ///< which archive of the chain holds the content
+    std::uint64_t offset = 0; ///< of the content's first byte in that archive's plain tar stream
+    std::uint64_t stored = 0; ///< sparse: its bytes there, map and data; 0: `size`, as it is
     std::uint32_t flags = 0;
     std::uint64_t size = 0; ///< of regular files, else 0
     std::int64_t mtime_ns = 0, ctime_ns = 0;
     std::uint64_t inode = 0;
     std::uint64_t device = 0; ///< of character and block devices
-    digest content;           ///< of regular files that are no hard link
+    digest content;           ///< of regular files that are no hard link; sparse: as stored
     std::string link;         ///< target of a symlink, leader of a hard link
     std::vector<std::pair<std::string, std::string>> attributes; ///< extended ones, sorted
 

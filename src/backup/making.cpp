@@ -132,6 +132,7 @@ void making::write(squeezed const& block) {
     compressor_->count(block);
     archive_hash_.update(block.bytes);
     archive_->write(block.bytes);
+    blocks_.push_back(static_cast<std::uint32_t>(block.bytes.size()));
 }
 
 void making::publish() {
@@ -179,7 +180,7 @@ void making::tally(plan const& done) {
     }
 }
 
-manifest making::new_state(plan done) const {
+manifest making::new_state(plan done) {
     manifest state;
     state.name = options_.name;
     state.root = root_;
@@ -192,6 +193,8 @@ manifest making::new_state(plan done) const {
     }
     auto& self = state.chain.emplace_back();
     self.made = report_.made;
+    self.block_bytes = compressor_->block_bytes();
+    self.blocks = std::move(blocks_);
     self.created_ns =
         std::chrono::duration_cast<std::chrono::nanoseconds>(now_.time_since_epoch()).count();
     state.entries = std::move(done.entries);

@@ -43,7 +43,7 @@ private:
     std::string why_unusable(loaded const& base) const;
     void choose_kind();
     std::string free_stem() const;
-    manifest new_state(plan done) const;
+    manifest new_state(plan done);
     void tally(plan const& done);
     void note(std::string const& text) { report_.notes.push_back({{}, text}); }
 
@@ -60,6 +60,7 @@ private:
     std::optional<tar_stream> stream_;
     std::unique_ptr<temporary> archive_;
     hasher archive_hash_{hash::sha256};
+    std::vector<std::uint32_t> blocks_;
     std::vector<problem> walk_errors_;
 };
 

@@ -8,6 +8,7 @@
 #include <boost/json/serialize.hpp>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <openssl/evp.h>
 
 #include <algorithm>
@@ -24,8 +25,6 @@ entry const* manifest::find(std::string_view path) const noexcept {
 
 namespace {
 
-std::string_view word_of(kind made) { return made == kind::full ? "full" : "incr"; }
-
 void put_text(std::string& to, std::string_view bytes) { to += bj::serialize(json::text(bytes)); }
 
 void put_entry(std::string& to, entry const& e) {
@@ -39,15 +38,16 @@ void put_entry(std::string& to, entry const& e) {
     else
         to += "null,";
     if (e.archive != no_archive)
-        fmt::format_to(std::back_inserter(to), "{},", e.archive);
+        fmt::format_to(std::back_inserter(to), "{},{},", e.archive, e.offset);
     else
-        to += "null,";
+        to += "null,null,";
     to += std::to_string(e.flags);
 
     bj::object more;
     if (e.type == file_type::symlink) more["to"] = json::text(e.link);
     if (e.hard_link) more["link"] = json::text(e.link);
     if (e.device != 0) more["device"] = e.device;
+    if (e.stored != 0) more["stored"] = e.stored;
     if (!e.attributes.empty()) {
         bj::array attributes;
         for (auto const& [name, value] : e.attributes)
@@ -71,7 +71,7 @@ bj::value hash_or_null(digest const& value) {
 std::string serialize(manifest const& state) {
     bj::array chain;
     for (auto const& link : state.chain)
-        chain.push_back(bj::object{{"kind", word_of(link.made)},
+        chain.push_back(bj::object{{"kind", word(link.made)},
                                    {"created_ns", link.created_ns},
                                    {"archive", json::text(link.archive)},
                                    {"bytes", link.bytes},
@@ -80,7 +80,7 @@ std::string serialize(manifest const& state) {
                                    {"manifest_sha256", hash_or_null(link.manifest_hash)}});
     bj::object header{{"format", 1},
                       {"name", json::text(state.name)},
-                      {"kind", word_of(state.self().made)},
+                      {"kind", word(state.self().made)},
                       {"root", json::text(state.root)},
                       {"hash", name_of(state.algorithm)},
                       {"started_ns", state.started_ns},
@@ -90,6 +90,9 @@ std::string serialize(manifest const& state) {
     text.reserve(256 + state.entries.size() * 200);
     text += bj::serialize(header);
     text += '\n';
+    for (auto const& link : state.chain)
+        fmt::format_to(std::back_inserter(text), "{{\"blocks\":[{}],\"block_bytes\":{}}}\n",
+                       fmt::join(link.blocks, ","), link.block_bytes);
     for (auto const& e : state.entries) put_entry(text, e);
     for (auto const& path : state.deleted)
         text += bj::serialize(bj::object{{"deleted", json::text(path)}}), text += '\n';
@@ -98,7 +101,8 @@ std::string serialize(manifest const& state) {
                         {"message", json::text(problem.message)}};
         text += bj::serialize(line), text += '\n';
     }
-    auto const lines = 1 + state.entries.size() + state.deleted.size() + state.errors.size();
+    auto const lines =
+        1 + state.chain.size() + state.entries.size() + state.deleted.size() + state.errors.size();
     return text += end_line(lines, hasher(hash::sha256).of(text));
 }
 
@@ -148,8 +152,8 @@ digest hash_of(bj::value const& value, std::size_t size, char const* what) {
 }
 
 kind kind_of(bj::value const& value) {
-    if (value == "full") return kind::full;
-    if (value == "incr") return kind::incremental;
+    for (auto const made : {kind::full, kind::incremental, kind::differential})
+        if (auto const* text = value.if_string(); text && *text == word(made)) return made;
     refuse("an unknown kind of backup");
 }
 
@@ -179,6 +183,8 @@ void check_chain(std::vector<chain_link> const& chain) {
     for (std::size_t i = 0; i < chain.size(); ++i) {
         if ((chain[i].made == kind::full) != (i == 0))
             refuse("the chain does not begin with its full");
+        if (chain[i].made == kind::differential && i != 1)
+            refuse("a differential does not stand on its full");
         bool const last = i + 1 == chain.size();
         if (!chain[i].archive_hash || static_cast<bool>(chain[i].manifest_hash) == last)
             refuse("a link of the chain lacks a hash");
@@ -212,6 +218,8 @@ void read_more(bj::object const& object, entry& into) {
             into.link = bytes_of(value, "link"), into.hard_link = true;
         else if (key == "device")
             into.device = number<std::uint64_t>(value, "device");
+        else if (key == "stored" && into.has_content())
+            into.stored = number<std::uint64_t>(value, "stored");
         else if (key == "attributes" && value.is_array()) {
             for (auto const& pair : value.get_array()) {
                 if (!pair.is_array() || pair.get_array().size() != 2) refuse("an odd attribute");
@@ -224,7 +232,7 @@ void read_more(bj::object const& object, entry& into) {
 }
 
 entry read_entry(bj::array const& line, manifest const& state) {
-    if (line.size() != 12 && line.size() != 13) refuse("an entry has the wrong number of columns");
+    if (line.size() != 13 && line.size() != 14) refuse("an entry has the wrong number of columns");
     entry e;
     e.path = bytes_of(line[0], "path");
     auto const* type = line[1].if_string();
@@ -240,11 +248,15 @@ entry read_entry(bj::array const& line, manifest const& state) {
     e.ctime_ns = number<std::int64_t>(line[7], "ctime_ns");
     e.inode = number<std::uint64_t>(line[8], "inode");
     e.content = hash_of(line[9], size_of(state.algorithm), "hash");
-    if (!line[10].is_null()) e.archive = number<std::uint32_t>(line[10], "archive");
-    e.flags = number<std::uint32_t>(line[11], "flags");
-    if (line.size() == 13) {
-        if (!line[12].is_object()) refuse("the last column is no object");
-        read_more(line[12].get_object(), e);
+    if (!line[10].is_null()) {
+        e.archive = number<std::uint32_t>(line[10], "archive");
+        e.offset = number<std::uint64_t>(line[11], "offset");
+    } else if (!line[11].is_null())
+        refuse("an offset without an archive");
+    e.flags = number<std::uint32_t>(line[12], "flags");
+    if (line.size() == 14) {
+        if (!line[13].is_object()) refuse("the last column is no object");
+        read_more(line[13].get_object(), e);
     }
     return e;
 }
@@ -264,13 +276,35 @@ void check_entry(entry const& e, manifest const& state) {
     if (e.has_content() != static_cast<bool>(e.content) ||
         e.has_content() != (e.archive != no_archive))
         refuse("hash, archive and type do not agree");
-    if (e.archive != no_archive && e.archive >= state.chain.size())
-        refuse("an archive that is not in the chain");
+    if (e.archive != no_archive) {
+        if (e.archive >= state.chain.size()) refuse("an archive that is not in the chain");
+        auto const plain = state.chain[e.archive].plain_bytes();
+        auto const size = e.stored ? e.stored : e.size;
+        if (e.offset > plain || size > plain - e.offset)
+            refuse("content beyond the end of its archive");
+    }
     if (e.type == file_type::symlink && e.link.empty()) refuse("a symbolic link to nothing");
     if (e.hard_link) {
         auto const* leader = state.find(e.link);
         if (!leader || !leader->has_content()) refuse("a hard link without its file");
     }
+}
+
+void read_blocks(bj::value const& value, chain_link& into) {
+    if (!value.is_object()) refuse("a list of blocks is missing");
+    auto const& object = value.get_object();
+    into.block_bytes = number<std::uint64_t>(member(object, "block_bytes"), "block_bytes");
+    auto const& blocks = member(object, "blocks");
+    if (!blocks.is_array()) refuse("blocks are no list");
+    std::uint64_t bytes = 0;
+    into.blocks.reserve(blocks.get_array().size());
+    for (auto const& size : blocks.get_array()) {
+        into.blocks.push_back(number<std::uint32_t>(size, "a block"));
+        bytes += into.blocks.back();
+    }
+    // 4 GiB of plain bytes in a block is beyond what anybody can hold in memory.
+    if (bytes > into.bytes || into.block_bytes == 0 || into.block_bytes >> 32 != 0)
+        refuse("blocks that do not fit their archive");
 }
 
 void read_line(bj::value const& value, manifest& into) {
@@ -326,6 +360,8 @@ std::optional<manifest> parse_manifest(std::string_view bytes, std::string& comp
             auto const value = parse_line(line, &memory);
             if (lines == 0)
                 read_header(value, state);
+            else if (lines <= state.chain.size())
+                read_blocks(value, state.chain[lines - 1]);
             else
                 read_line(value, state);
             ++lines;

@@ -19,21 +19,32 @@ struct chain_link {
     std::string archive;         ///< file name in the folder of the backups
     std::uint64_t bytes = 0;
     digest archive_hash;
-    std::string manifest; ///< file name
-    digest manifest_hash; ///< of the whole file; none for the manifest's own link
+    std::string manifest;              ///< file name
+    digest manifest_hash;              ///< of the whole file; none for the manifest's own link
+    std::uint64_t block_bytes = 0;     ///< plain bytes of each block but the last
+    std::vector<std::uint32_t> blocks; ///< compressed bytes of each, in order
+
+    /// At most so many bytes are in the plain tar stream.
+    std::uint64_t plain_bytes() const noexcept { return block_bytes * blocks.size(); }
 };
 
 /// The state of a source at one moment, and where its content is.
 ///
 ///     {"format":1,...,"chain":[{...},...]}          header, one line
-///     [path,type,mode,uid,gid,size,mtime_ns,ctime_ns,inode,hash,archive,flags]
-///     [..., {"to":TARGET,"link":LEADER,"device":N,"attributes":{NAME:VALUE}}]
+///     {"blocks":[N,...],"block_bytes":N}            one for each link of the chain
+///     [path,type,mode,uid,gid,size,mtime_ns,ctime_ns,inode,hash,archive,offset,flags]
+///     [..., {"to":TARGET,"link":LEADER,"device":N,"stored":N,"attributes":[[NAME,VALUE]]}]
 ///     {"deleted":path}                              gone since the backup before
 ///     {"error":path,"message":text}
 ///     {"end":true,"lines":N,"sha256":"..."}         of every byte before this line
 ///
 /// Entries are sorted by path_before. A path that is not UTF-8 is {"b64":"..."}.
-/// `archive` is an index into the chain, null without content.
+/// `archive` is an index into the chain, `offset` where the content begins in its plain tar stream;
+/// both null without content. An archive is a row of blocks that can be inflated one by one: `blocks`
+/// has their compressed sizes (the first one stands behind gzip's 10-byte header).
+///
+/// A sparse file is `stored` as GNU's format 1.0 has it, a map and the data between the holes, and
+/// its hash is of these bytes: nobody has to read or hash gigabytes of zeros.
 struct manifest {
     std::string name;
     std::string root;              ///< the source's absolute path

@@ -35,7 +35,7 @@ bool is_stamp(std::string_view text) {
            all_digits(text.substr(9));
 }
 
-std::string_view word_of(kind made) { return made == kind::full ? "_full_" : "_incr_"; }
+std::string infix_of(kind made) { return '_' + std::string(word(made)) + '_'; }
 
 } // namespace
 
@@ -56,20 +56,18 @@ std::chrono::sys_days local_day(std::chrono::system_clock::time_point when) {
 std::optional<dated_name> parse_dated(std::string_view file) {
     if (!file.ends_with(manifest_suffix)) return std::nullopt;
     file.remove_suffix(manifest_suffix.size());
-    for (auto const made : {kind::full, kind::incremental}) {
-        auto const word = word_of(made);
-        auto const at = file.rfind(word);
+    for (auto const made : {kind::full, kind::incremental, kind::differential}) {
+        auto const infix = infix_of(made);
+        auto const at = file.rfind(infix);
         if (at == std::string_view::npos || at == 0) continue;
-        auto const stamp = file.substr(at + word.size());
+        auto const stamp = file.substr(at + infix.size());
         if (!is_stamp(stamp)) continue;
         return dated_name{std::string(file.substr(0, at)), std::string(stamp), made};
     }
     return std::nullopt;
 }
 
-std::string stem_of(dated_name const& name) {
-    return name.name + std::string(word_of(name.made)) + name.stamp;
-}
+std::string stem_of(dated_name const& name) { return name.name + infix_of(name.made) + name.stamp; }
 
 bool is_name(std::string_view name) noexcept {
     return !name.empty() && name.size() < 200 && name.front() != '.' &&

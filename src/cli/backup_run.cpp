@@ -19,7 +19,7 @@ struct words {
 };
 
 void show(environment& here, backup::report const& made, time_point began) {
-    auto const word = made.made == backup::kind::full ? "full" : "incr";
+    auto const word = backup::word(made.made);
     if (here.words().json) {
         here.out().record(json::record("archive", "backup")
                               .field("kind", word)

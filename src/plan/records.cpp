@@ -58,7 +58,7 @@ json::record to_record(host_result const& result) {
 
 json::record to_record(std::string const& name, backup::report const& made) {
     json::record record("archive", "run");
-    record.field("name", name).field("kind", made.made == backup::kind::full ? "full" : "incr");
+    record.field("name", name).field("kind", backup::word(made.made));
     record.field("file", made.file.native()).field("manifest", made.manifest.native());
     record.field("entries", made.entries)
         .field("bytes_in", made.bytes_in)

@@ -37,12 +37,15 @@ manifest example() {
                     1234,
                     hasher(hash::sha256).of("archive"),
                     "etc_full_20261116.manifest.json",
-                    hasher(hash::sha256).of("manifest")};
+                    hasher(hash::sha256).of("manifest"),
+                    1 << 20,
+                    {700, 500}};
     chain_link incr = full;
     incr.made = kind::incremental;
     incr.archive = "etc_incr_20261117.tar.gz";
     incr.manifest = "etc_incr_20261117.manifest.json";
     incr.manifest_hash = {};
+    incr.blocks = {1000};
     m.chain = {full, incr};
     m.entries = {folder(""), folder("a"), file("a/new\nline"), file("a/\xff not utf-8"),
                  file("a-b")};
@@ -53,6 +56,9 @@ manifest example() {
     odd.ctime_ns = 9'007'199'254'740'993; // a double would lose the last digit
     odd.inode = 18'446'744'073'709'551'615u;
     odd.archive = 1;
+    odd.offset = (1 << 20) - 1024;
+    odd.size = 9'000'000'000'000; // sparse
+    odd.stored = 1024;
     odd.flags = flag_unsettled | flag_stale;
     odd.attributes = {{"security.x", std::string("\0\xff", 2)}, {"user.y", "text"}};
     entry link = file("b");
@@ -102,6 +108,10 @@ TEST_CASE("a manifest comes back with every field", "[backup]") {
     CHECK(odd.mtime_ns == -1'000'000'001);
     CHECK(odd.attributes == before.entries[4].attributes);
     CHECK(odd.content == before.entries[4].content);
+    CHECK(odd.offset == before.entries[4].offset);
+    CHECK(odd.stored == 1024);
+    CHECK(after->chain[0].blocks == before.chain[0].blocks);
+    CHECK(after->chain[1].block_bytes == 1 << 20);
     CHECK(after->entries[3].path == "a/\xff not utf-8");
     CHECK(after->entries[5].hard_link);
     CHECK(after->entries[6].link == before.entries[6].link);
@@ -178,6 +188,18 @@ TEST_CASE("a manifest that leads elsewhere is refused although its checksum is r
     CHECK(refused([](manifest& m) { m.chain[0].manifest = "/x"; }) != "");
     CHECK(refused([](manifest& m) { m.chain[0].manifest_hash = {}; }) != "");
     CHECK(refused([](manifest& m) { m.chain[0].made = kind::incremental; }) != "");
+    CHECK(refused([](manifest& m) { m.chain[1].made = kind::differential; }) == "");
+    CHECK(refused([](manifest& m) {
+              m.chain.insert(m.chain.begin() + 1, m.chain[0]);
+              m.chain[1].made = kind::incremental;
+              m.chain[2].made = kind::differential;
+          }) != "");
+    CHECK(refused([](manifest& m) { m.chain[0].blocks.push_back(35); }) !=
+          ""); // 1235 of 1234 bytes
+    CHECK(refused([](manifest& m) { m.chain[0].block_bytes = 0; }) != "");
+    CHECK(refused([](manifest& m) { m.entries[4].offset += 1; }) != "");
+    CHECK(refused([](manifest& m) { m.entries[4].offset = ~std::uint64_t(0); }) != "");
+    CHECK(refused([](manifest& m) { m.entries[5].stored = 1; }) != "");
     CHECK(refused([](manifest& m) { m.name = "x/y"; }) != "");
 }
 

@@ -43,6 +43,7 @@ public:
         e.mode = 0644;
         e.size = content.size();
         tar_.begin(e);
+        e.offset = tar_.pending().size();
         tar_.data(content);
         return e;
     }
@@ -57,6 +58,8 @@ public:
         auto const bytes = compressor.head() + block.bytes + compressor.tail();
         auto& self = state_.chain.front();
         self.bytes = bytes.size();
+        self.block_bytes = block.plain;
+        self.blocks = {static_cast<std::uint32_t>(block.bytes.size())};
         self.archive_hash = hasher(backup::hash::sha256).of(bytes);
         fs::create_directories(folder);
         put(folder / self.archive, bytes);
