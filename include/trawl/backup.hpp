@@ -102,9 +102,12 @@ struct restore_options {
         target;       ///< new or existing; files there that the backup does not name stay
     std::string name; ///< empty: the only one in `archives`
     std::optional<std::chrono::system_clock::time_point>
-        at;                         ///< the newest state not after this; empty: the latest
-    std::vector<std::string> paths; ///< relative to the source, with all beneath; empty: everything
-    observer* watch = nullptr;      ///< as above
+        at; ///< the newest state not after this; empty: the latest
+    /// Relative to the source (or absolute beneath it), each with all beneath; one that is not there
+    /// is a pattern: "*", "?" and "[...]" within a component, "**" for any number of them. Empty:
+    /// everything.
+    std::vector<std::string> paths;
+    observer* watch = nullptr; ///< as above
 };
 
 struct restore_report {
@@ -112,17 +115,20 @@ struct restore_report {
     std::uint64_t entries = 0;      ///< files, folders, links and others put in place
     std::uint64_t bytes = 0;        ///< content written
     bool corrupt = false; ///< an error below is damage to an archive (errc::corrupt, exit 13)
-    std::vector<problem>
-        errors; ///< what could not be restored, and archive members that were refused
+    std::vector<problem> errors; ///< what could not be restored
+    std::vector<problem> notes;  ///< no failure: what only root can set and was left out
 };
 
-/// Puts a state back: content, modes, times to the nanosecond, owners (as root), links. Each file
-/// is written once, under a temporary name that is renamed when its hash agrees with the manifest,
-/// and never through a symbolic link or outside `target`. Files deleted before the state was taken
-/// do not come back.
+/// Puts a state back: content, holes, modes, times to the nanosecond, links, attributes and ACLs;
+/// as root owners and devices, too. Each file is written once, under a temporary name that is
+/// renamed when its hash agrees with the manifest, and never through a symbolic link or outside
+/// `target` (openat2(2)). Files deleted before the state was taken do not come back. Archives are
+/// inflated in parallel, and only where something is wanted; damage costs no other file than those
+/// it touches.
 ///
 /// Throws error: no_such_archive, corrupt (the manifest), bad_name, or the system's code for
-/// `target`. Cancelling leaves whole files and folders, and no temporary file.
+/// `target` (no space). Cancelling leaves whole files and folders, and no temporary file. A process
+/// that is killed may leave temporary files, which the next restore into `target` removes.
 awaitable<restore_report> restore(offload_pool& cpu, restore_options configuration);
 
 struct verify_options {

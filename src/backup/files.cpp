@@ -73,6 +73,16 @@ void write_all(int file, std::string_view bytes, std::string const& where) {
     }
 }
 
+void write_at(int file, std::string_view bytes, std::uint64_t offset, std::string const& where) {
+    while (!bytes.empty()) {
+        auto const n = ::pwrite(file, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) fail(errno, "write " + where);
+        bytes.remove_prefix(static_cast<std::size_t>(n));
+        offset += static_cast<std::uint64_t>(n);
+    }
+}
+
 std::string read_all(int file, std::string const& where, std::stop_token const& stop) {
     std::string bytes;
     struct stat facts {};

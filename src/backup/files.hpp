@@ -61,6 +61,9 @@ descriptor open_folder(std::string const& path);
 /// Writes all of `bytes`; throws error naming `where`.
 void write_all(int file, std::string_view bytes, std::string const& where);
 
+/// As above, at `offset`.
+void write_at(int file, std::string_view bytes, std::uint64_t offset, std::string const& where);
+
 /// The whole of a file; throws error naming `where`.
 std::string read_all(int file, std::string const& where, std::stop_token const& stop = {});
 

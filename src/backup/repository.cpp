@@ -53,6 +53,11 @@ std::chrono::sys_days local_day(std::chrono::system_clock::time_point when) {
            std::chrono::day(static_cast<unsigned>(parts.tm_mday));
 }
 
+std::optional<std::int64_t> since_1970(std::optional<std::chrono::system_clock::time_point> when) {
+    if (!when) return std::nullopt;
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(when->time_since_epoch()).count();
+}
+
 std::optional<dated_name> parse_dated(std::string_view file) {
     if (!file.ends_with(manifest_suffix)) return std::nullopt;
     file.remove_suffix(manifest_suffix.size());

@@ -19,6 +19,9 @@ namespace trawl::backup::detail {
 std::string stamp_of(std::chrono::system_clock::time_point when, bool with_time);
 std::chrono::sys_days local_day(std::chrono::system_clock::time_point when);
 
+/// In nanoseconds, as manifests count.
+std::optional<std::int64_t> since_1970(std::optional<std::chrono::system_clock::time_point> when);
+
 /// "NAME_full_20261123" of a manifest "NAME_full_20261123.manifest.json".
 struct dated_name {
     std::string name, stamp;

@@ -1,140 +1,85 @@
 #include "backup/restoring.hpp"
 
+#include "backup/selection.hpp"
+#include "backup/sparse.hpp"
+
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <stdexcept>
 
 #include <fcntl.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 namespace trawl::backup::detail {
 
 namespace {
-
-constexpr std::size_t items_in_a_slice = 256;
-constexpr std::uint64_t bytes_in_a_slice = 4 << 20;
-
-/// A name that a restore which was killed may have left; the next one with the same number takes it
-/// over.
-std::string partial_name() { return ".trawl-restore." + std::to_string(::getpid()) + ".partial"; }
-
-/// Removes a temporary name unless it was renamed.
-class partial {
-public:
-    explicit partial(int folder) : folder_(folder), name_(partial_name()) {
-        ::unlinkat(folder_, name_.c_str(), 0);
-    }
-    partial(partial const&) = delete;
-    ~partial() {
-        // Renaming one hard link over another of the same file does nothing and leaves both.
-        ::unlinkat(folder_, name_.c_str(), 0);
-    }
-    char const* name() const noexcept { return name_.c_str(); }
-    /// 0 or errno.
-    int become(std::string_view leaf) {
-        return ::renameat(folder_, name(), folder_, std::string(leaf).c_str()) == 0 ? 0 : errno;
-    }
-
-private:
-    int folder_;
-    std::string name_;
-};
-
-mode_t node_kind(file_type type) {
-    switch (type) {
-    case file_type::fifo: return S_IFIFO;
-    case file_type::character: return S_IFCHR;
-    case file_type::block: return S_IFBLK;
-    default: return S_IFSOCK;
-    }
+constexpr std::size_t items_in_a_slice = 512;
 }
-
-bool am_root() { return ::geteuid() == 0; }
-
-} // namespace
 
 void restoring::prepare(std::stop_token const& stop) {
     choose_state(stop);
-    select();
+    choose_items();
     add_wishes();
-    check_archives();
+    open_archives_of_wishes();
     open_target();
-    hash_.emplace(from_.state.algorithm);
-    archive_ = wishes_.size();
+    plan_jobs();
 }
 
 void restoring::choose_state(std::stop_token const& stop) {
     shown_ = options_.archives.string();
-    archives_ = open_archives(shown_);
-    options_.name = choose_name(archives_.get(), shown_, options_.name);
-    std::optional<std::int64_t> until;
-    if (options_.at)
-        until =
-            std::chrono::duration_cast<std::chrono::nanoseconds>(options_.at->time_since_epoch())
-                .count();
+    folder_ = open_archives(shown_);
+    options_.name = choose_name(folder_.get(), shown_, options_.name);
     std::vector<problem> damage;
-    from_ = newest(archives_.get(), shown_, options_.name, until, damage, stop);
+    from_ = newest(folder_.get(), shown_, options_.name, since_1970(options_.at), damage, stop);
     report_.corrupt = !damage.empty();
     report_.errors = std::move(damage);
     report_.manifest = options_.archives / from_.file;
 }
 
-std::string restoring::relative(std::string path) const {
-    auto const& root = from_.state.root;
-    if (path.starts_with('/') && is_within(path, root)) path.erase(0, root.size());
-    while (path.starts_with('/') || path.starts_with("./"))
-        path.erase(0, path.front() == '/' ? 1 : 2);
-    while (path.ends_with('/')) path.pop_back();
-    return path == "." ? std::string() : path;
+void restoring::choose_items() {
+    auto const made = select(from_.state, options_.paths);
+    for (auto const& path : made.unknown) report_.errors.push_back({path, "is not in this backup"});
+    for (std::uint32_t i = 0; i < made.choices.size(); ++i)
+        if (made.choices[i] != choice::no)
+            items_.push_back({i, made.choices[i] == choice::ancestor, false, false});
 }
 
-void restoring::select() {
-    auto const& entries = from_.state.entries;
-    std::vector<char> chosen(entries.size(), options_.paths.empty() ? 2 : 0); // 1: ancestor
-    for (auto const& asked : options_.paths) {
-        auto const path = relative(asked);
-        bool any = false;
-        for (std::size_t i = 0; i < entries.size(); ++i) {
-            if (is_within(entries[i].path, path))
-                chosen[i] = 2, any = true;
-            else if (is_within(path, entries[i].path))
-                chosen[i] = std::max(chosen[i], char(1));
-        }
-        if (!any) problem_with(asked, "is not in this backup");
-    }
-    for (std::size_t i = 0; i < entries.size(); ++i)
-        if (chosen[i])
-            items_.push_back({static_cast<std::uint32_t>(i), chosen[i] == 1, false, false});
+restoring::item* restoring::item_of(entry const& e) {
+    auto const at = static_cast<std::uint32_t>(&e - from_.state.entries.data());
+    auto const found = std::lower_bound(items_.begin(), items_.end(), at,
+                                        [](item const& a, std::uint32_t b) { return a.at < b; });
+    return found != items_.end() && found->at == at ? &*found : nullptr;
 }
 
-// Which member of which archive brings the content of which item.
+// Which content goes into which item: a hard link gets that of its leader when that one was not
+// asked for.
 void restoring::add_wishes() {
-    wishes_.resize(from_.state.chain.size());
     for (std::uint32_t i = 0; i < items_.size(); ++i) {
-        auto const& e = of(items_[i]);
-        auto const* holder = &e;
-        if (e.hard_link) {
-            holder = from_.state.find(e.link);
-            auto const at = static_cast<std::uint32_t>(holder - from_.state.entries.data());
-            bool const chosen =
-                std::binary_search(items_.begin(), items_.end(), item{at, false, false, false},
-                                   [](item const& a, item const& b) { return a.at < b.at; });
-            if (chosen || !stand_ins_.try_emplace(e.link, i).second) continue;
+        auto const* content = &of(items_[i]);
+        if (content->hard_link) {
+            content = from_.state.find(content->link);
+            if (item_of(*content) || !stand_ins_.try_emplace(content->path, i).second) continue;
         }
-        if (!holder->has_content()) continue;
-        wishes_[holder->archive].try_emplace(holder->path, wish{i, {}});
-        bytes_wanted_ += holder->size;
+        if (!content->has_content()) continue;
+        wishes_.push_back({content, i});
+        bytes_wanted_ += stored_bytes(*content);
     }
 }
 
-void restoring::check_archives() {
-    for (std::size_t i = 0; i < wishes_.size(); ++i) {
-        if (wishes_[i].empty()) continue;
-        auto const& name = from_.state.chain[i].archive;
-        if (::faccessat(archives_.get(), name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) != 0)
-            throw error(errc::no_such_archive, "backup " + shown_ + "/" + name,
+// All of them before anything is made: what is open can be read to its end, whoever deletes it.
+void restoring::open_archives_of_wishes() {
+    std::vector<bool> wanted(from_.state.chain.size());
+    for (auto const& w : wishes_) wanted[w.content->archive] = true;
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+        chain_link const nothing{};
+        auto const& link = from_.state.chain[i];
+        archives_.emplace_back(folder_.get(), wanted[i] ? link : nothing);
+        if (wanted[i] && archives_[i].failure == ENOENT)
+            throw error(errc::no_such_archive, "backup " + shown_ + "/" + link.archive,
                         from_.file + " needs it");
+        if (wanted[i] && !archives_[i].file)
+            fail(archives_[i].failure, shown_ + "/" + link.archive);
     }
 }
 
@@ -145,245 +90,164 @@ void restoring::open_target() {
     target_ = open_folder(options_.target.string());
 }
 
-bool restoring::advance(std::stop_token const& stop) {
-    if (phase_ == phase::content) {
-        if (!read_archive(stop)) phase_ = phase::links, next_ = 0;
-        return true;
-    }
-    for (std::size_t n = 0; n < items_in_a_slice && next_ < items_.size(); ++n, ++next_) {
-        stop_point(stop);
-        one_step(items_[phase_ == phase::metadata ? items_.size() - 1 - next_ : next_]);
-    }
-    if (next_ < items_.size()) return true;
+void restoring::plan_jobs() {
+    jobs_.clear();
     next_ = 0;
-    phase_ = static_cast<phase>(static_cast<int>(phase_) + 1);
-    return phase_ != phase::done;
-}
-
-void restoring::one_step(item& what) {
-    auto const type = of(what).type;
     switch (phase_) {
-    case phase::folders:
-        if (type == file_type::folder) make_folder(what);
-        return;
-    case phase::links:
-        if (of(what).hard_link && !what.placed) link(what);
-        return;
-    case phase::others:
-        if (type != file_type::folder && type != file_type::regular) make_other(what);
-        return;
+    case phase::folders: jobs_.push_back({job::folders, 0, items_.size()}); return;
+    case phase::contents:
+        for (auto const& s : arrange(wishes_, archives_))
+            jobs_.push_back({job::contents, s.begin, s.end});
+        return plan_slices(job::others);
+    case phase::links: return plan_slices(job::links);
     case phase::metadata:
-        if (type == file_type::folder) finish_folder(what);
+        plan_slices(job::metadata);
+        std::reverse(jobs_.begin(), jobs_.end());
+        // A folder that its owner cannot enter any more would keep us out of those beneath.
+        if (::geteuid() != 0) jobs_ = {{job::metadata, 0, items_.size()}};
         return;
-    case phase::content:
     case phase::done: return;
     }
 }
 
-int restoring::parent_folder(std::string_view path) {
-    auto const folder = parent_of(path);
-    if (folder.empty()) return target_.get();
-    if (!parent_ || parent_path_ != folder) {
-        parent_ = open_beneath(target_.get(), folder, O_RDONLY | O_DIRECTORY);
-        parent_path_ = folder;
-    }
-    return parent_.get();
+void restoring::plan_slices(decltype(job::what) what) {
+    for (std::size_t begin = 0; begin < items_.size(); begin += items_in_a_slice)
+        jobs_.push_back({what, begin, std::min(begin + items_in_a_slice, items_.size())});
 }
 
-void restoring::make_folder(item& what) {
-    auto const& e = of(what);
-    what.placed = true;
-    if (e.path.empty()) return;
-    std::string const leaf(leaf_of(e.path));
-    int const in = parent_folder(e.path);
-    if (in >= 0 && ::mkdirat(in, leaf.c_str(), 0700) == 0) {
-        what.made = true;
-        return;
-    }
-    struct stat facts {};
-    int number = errno;
-    if (number == EEXIST && ::fstatat(in, leaf.c_str(), &facts, AT_SYMLINK_NOFOLLOW) == 0) {
-        if (S_ISDIR(facts.st_mode)) {
-            // One of our own that cannot be written into would refuse what comes; its mode is set
-            // at the end.
-            if (!am_root() && (facts.st_mode & 0700) != 0700)
-                ::fchmodat(in, leaf.c_str(), (facts.st_mode & 07777) | 0700, 0);
-            return;
-        }
-        number = ENOTDIR;
-    }
-    what.placed = false;
-    problem_with(e, number);
+bool restoring::next_phase() {
+    phase_ = static_cast<phase>(static_cast<int>(phase_) + 1);
+    plan_jobs();
+    return phase_ != phase::done;
 }
 
-// False when no archive is left.
-bool restoring::read_archive(std::stop_token const& stop) {
-    if (!reader_) {
-        while (archive_ > 0 && wishes_[archive_ - 1].empty()) --archive_;
-        if (archive_ == 0) return false;
-    }
-    auto const& name = from_.state.chain[archive_ - 1].archive;
-    try {
-        if (!reader_) {
-            archive_file_ = open_beneath(archives_.get(), name, O_RDONLY);
-            if (!archive_file_) throw std::runtime_error(system_message(errno));
-            reader_.emplace(archive_file_.get());
-        }
-        auto const before = report_.bytes;
-        for (std::size_t n = 0; n < items_in_a_slice; ++n) {
-            stop_point(stop);
-            auto const found = wishes_[archive_ - 1].empty() ? std::nullopt : reader_->next();
-            if (!found) {
-                refuse_rest("is not in " + name);
-                break;
-            }
-            take(*found, stop);
-            if (report_.bytes - before > bytes_in_a_slice) break;
-        }
-    } catch (std::system_error const&) {
-        throw; // cancelled, or the target's disk
-    } catch (std::runtime_error const& damage) {
-        refuse_rest(name + ": " + damage.what());
-    }
+bool restoring::advance(std::stop_token const& stop) {
+    auto const mine = next_++;
+    if (mine >= jobs_.size()) return false;
+    carry_out(jobs_[mine], stop);
     return true;
 }
 
-// The archive has ended, for good or ill: what is still wished for is not to be had.
-void restoring::refuse_rest(std::string const& why) {
-    for (auto const& [path, asked] : wishes_[archive_ - 1]) {
-        report_.corrupt = true;
-        problem_with(of(items_[asked.item]).path, asked.refusal.empty() ? why : asked.refusal);
-    }
-    reader_.reset();
-    archive_file_.reset();
-    --archive_;
+void restoring::carry_out(job const& now, std::stop_token const& stop) {
+    tally done;
+    placer into(target_.get(), [&done](std::string const& path, std::string const& why) {
+        done.errors.push_back({path, why});
+    });
+    if (now.what == job::contents)
+        restore_contents(now, into, done, stop);
+    else
+        for (auto i = now.begin; i < now.end; ++i) {
+            stop_point(stop);
+            auto const at = now.what == job::metadata ? now.end - 1 - (i - now.begin) : i;
+            one_item(now, items_[at], into, done);
+        }
+    done.left_out = into.left_out();
+    add(std::move(done));
 }
 
-void restoring::take(tar_reader::member const& found, std::stop_token const& stop) {
-    auto const& name = from_.state.chain[archive_ - 1].archive;
-    if (!found.path.empty() && !is_clean(found.path)) {
-        report_.corrupt = true;
-        return problem_with(found.path, "refused: a path in " + name + " that leads elsewhere");
-    }
-    auto& wishes = wishes_[archive_ - 1];
-    auto const at = wishes.find(found.path);
-    if (at == wishes.end()) return; // a folder, a link, or a state that a later backup replaced
-    auto& what = items_[at->second.item];
-    auto const* holder = from_.state.find(found.path);
-    if (!found.regular || found.size != holder->size) {
-        at->second.refusal = "refused: not the size or kind in " + name + " that the manifest has";
-        return;
-    }
-    if (!place_content(what, at->second, stop))
-        return; // perhaps a later member of this name is the one
-    if (what.placed) {
-        ++report_.entries;
-        report_.bytes += holder->size;
-    }
-    wishes.erase(at);
-}
-
-// False when the content is not what the manifest says; true when it is in place or the trouble is
-// on this side and has been reported.
-bool restoring::place_content(item& what, wish& asked, std::stop_token const& stop) {
+void restoring::one_item(job const& now, item& what, placer& into, tally& done) {
     auto const& e = of(what);
-    auto const& holder = e.hard_link ? *from_.state.find(e.link) : e;
-    int const in = parent_folder(e.path);
-    if (in < 0) return problem_with(e, errno), true;
-    partial temporary(in);
-    descriptor file(
-        ::openat(in, temporary.name(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-    if (!file) return problem_with(e, errno), true;
-    hash_->finish();
-    for (;;) {
+    bool const folder = e.type == file_type::folder;
+    if (now.what == job::folders && folder) {
+        auto const found = into.make_folder(e);
+        what.placed = found != placer::folder_state::missing;
+        what.made = found == placer::folder_state::made;
+    } else if (now.what == job::others && !folder && e.type != file_type::regular) {
+        done.entries += into.make_other(e);
+    } else if (now.what == job::links && e.hard_link && !what.placed) {
+        make_link(what, into, done);
+    } else if (now.what == job::metadata && folder && what.placed &&
+               (!what.ancestor || what.made)) {
+        done.entries += into.finish_folder(e);
+    }
+}
+
+void restoring::make_link(item& what, placer& into, tally& done) {
+    auto const& e = of(what);
+    auto const stand_in = stand_ins_.find(e.link);
+    auto const* leader = stand_in != stand_ins_.end() ? &items_[stand_in->second]
+                                                      : item_of(*from_.state.find(e.link));
+    if (leader == &what) return; // was to bring the content, and has been named
+    if (!leader->placed)
+        done.errors.push_back(
+            {e.path, "is a link to " + of(*leader).path + ", which is not there"});
+    else
+        done.entries += what.placed = into.make_link(e, of(*leader).path);
+}
+
+void restoring::restore_contents(job const& now, placer& into, tally& done,
+                                 std::stop_token const& stop) {
+    auto const& archive = archives_[wishes_[now.begin].content->archive];
+    content_reader reader(archive, from_.state.algorithm);
+    for (auto i = now.begin; i < now.end; ++i) {
         stop_point(stop);
-        auto const piece = reader_->data();
-        if (piece.empty()) break;
-        hash_->update(piece);
-        write_all(file.get(), piece, options_.target.string() + "/" + e.path);
+        auto& what = items_[wishes_[i].number];
+        auto const& content = *wishes_[i].content;
+        try {
+            what.placed = restore_file(what, content, reader, into, stop);
+        } catch (std::system_error const&) {
+            throw; // cancelled, or the target's disk
+        } catch (std::runtime_error const& damage) {
+            done.corrupt = true;
+            done.errors.push_back({of(what).path, archive.name + ": " + damage.what()});
+        }
+        bytes_done_ += stored_bytes(content);
+        if (!what.placed) continue;
+        ++done.entries;
+        done.bytes += content.size;
     }
-    if (hash_->finish() != holder.content) {
-        asked.refusal = "its content in " + from_.state.chain[archive_ - 1].archive +
-                        " has another hash than the manifest";
-        return false;
-    }
-    apply(file.get(), holder);
-    if (int const number = temporary.become(leaf_of(e.path))) return problem_with(e, number), true;
-    return what.placed = true;
 }
 
-void restoring::link(item& what) {
+bool restoring::restore_file(item& what, entry const& content, content_reader& from, placer& into,
+                             std::stop_token const& stop) {
     auto const& e = of(what);
-    auto leader = e.link;
-    if (auto const at = stand_ins_.find(leader); at != stand_ins_.end())
-        leader = of(items_[at->second]).path;
-    if (leader == e.path) return; // was to bring the content, and has been named if it did not
-    auto const first = open_beneath(target_.get(), parent_of(leader), O_PATH | O_DIRECTORY);
-    int const in = first ? parent_folder(e.path) : -1;
-    if (in < 0) return problem_with(e, errno);
-    partial temporary(in);
-    std::string const leaf(leaf_of(leader));
-    int number = 0;
-    if (::linkat(first.get(), leaf.c_str(), in, temporary.name(), 0) != 0)
-        number = errno;
-    else
-        number = temporary.become(leaf_of(e.path));
-    if (number) return problem_with(e, number);
-    what.placed = true;
-    ++report_.entries;
-}
-
-void restoring::make_other(item& what) {
-    auto const& e = of(what);
-    int const in = parent_folder(e.path);
-    if (in < 0) return problem_with(e, errno);
-    partial temporary(in);
-    int result = 0;
-    if (e.type == file_type::symlink)
-        result = ::symlinkat(e.link.c_str(), in, temporary.name());
-    else
-        result = ::mknodat(in, temporary.name(), node_kind(e.type) | 0600, e.device);
-    if (result != 0) return problem_with(e, errno);
-    if (am_root() && ::fchownat(in, temporary.name(), e.uid, e.gid, AT_SYMLINK_NOFOLLOW) != 0)
-        problem_with(e, errno);
-    if (e.type != file_type::symlink && ::fchmodat(in, temporary.name(), e.mode, 0) != 0)
-        problem_with(e, errno);
-    timespec const times[2] = {{0, UTIME_NOW}, to_timespec(e.mtime_ns)};
-    if (::utimensat(in, temporary.name(), times, AT_SYMLINK_NOFOLLOW) != 0) problem_with(e, errno);
-    if (int const number = temporary.become(leaf_of(e.path))) return problem_with(e, number);
-    what.placed = true;
-    ++report_.entries;
-}
-
-void restoring::finish_folder(item& what) {
-    auto const& e = of(what);
-    if (!what.placed || (what.ancestor && !what.made)) return;
-    auto const folder = open_beneath(target_.get(), e.path, O_RDONLY | O_DIRECTORY);
-    if (!folder) return problem_with(e, errno);
-    apply(folder.get(), e);
-    ++report_.entries;
-}
-
-// Owner first: chown drops setuid bits and capabilities. Times last: all else may change them.
-void restoring::apply(int file, entry const& what) {
-    auto mode = what.mode;
-    if (am_root()) {
-        if (::fchown(file, what.uid, what.gid) != 0) problem_with(what, errno);
-    } else {
-        struct stat facts {};
-        bool const own =
-            ::fstat(file, &facts) == 0 && facts.st_uid == what.uid && facts.st_gid == what.gid;
-        if (!own) mode &= 01777u; // setuid for another user than the one who set it is no restore
+    auto const shown = [&] { return options_.target.string() + "/" + e.path; };
+    std::string_view all;
+    bool const checked = content.stored == 0 && from.whole(content, all); // before there is a file
+    auto file = into.begin_file(e);
+    if (!file) return false;
+    int const number = file->file.get();
+    if (checked)
+        write_all(number, all, shown());
+    else if (content.stored == 0)
+        from.read(content, stop,
+                  [&](std::string_view bytes) { write_all(number, bytes, shown()); });
+    else {
+        sparse_reader holes(content.size);
+        bool sound = true;
+        from.read(content, stop, [&](std::string_view bytes) {
+            sound = sound && holes.feed(bytes, [&](std::uint64_t at, std::string_view piece) {
+                write_at(number, piece, at, shown());
+            });
+        });
+        if (!sound || !holes.complete()) throw std::runtime_error("its map of holes is not sound");
+        if (::ftruncate(number, static_cast<off_t>(content.size)) != 0) fail(errno, shown());
     }
-    for (auto const& [name, value] : what.attributes) {
-        if (::fsetxattr(file, name.c_str(), value.data(), value.size(), 0) == 0) continue;
-        bool const only_root_may = !name.starts_with("user.") && !name.starts_with("system.");
-        if (am_root() || !only_root_may)
-            problem_with(what.path, name + ": " + system_message(errno));
-    }
-    if (::fchmod(file, mode) != 0) problem_with(what, errno);
-    timespec const times[2] = {{0, UTIME_NOW}, to_timespec(what.mtime_ns)};
-    if (::futimens(file, times) != 0) problem_with(what, errno);
+    if (!e.hard_link) return into.finish_file(e, std::move(*file));
+    auto stand_in = content; // with its attributes
+    stand_in.path = e.path;
+    return into.finish_file(stand_in, std::move(*file));
+}
+
+void restoring::add(tally done) {
+    std::lock_guard const lock(adding_);
+    report_.entries += done.entries;
+    report_.bytes += done.bytes;
+    report_.corrupt = report_.corrupt || done.corrupt;
+    left_out_ += done.left_out;
+    std::move(done.errors.begin(), done.errors.end(), std::back_inserter(report_.errors));
+}
+
+restore_report restoring::result() && {
+    // In the order of paths, whichever thread came first.
+    std::stable_sort(report_.errors.begin(), report_.errors.end(),
+                     [](problem const& a, problem const& b) { return a.path < b.path; });
+    if (left_out_ > 0)
+        report_.notes.push_back({{},
+                                 "owners, device numbers or attributes of " +
+                                     std::to_string(left_out_) +
+                                     " objects were left out: setting them takes root"});
+    return std::move(report_);
 }
 
 } // namespace trawl::backup::detail

@@ -4,9 +4,13 @@
 #include <trawl/backup.hpp>
 #include <trawl/offload_pool.hpp>
 
+#include <trawl/task_group.hpp>
+
 #include <asio/this_coro.hpp>
 
+#include <cstddef>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,6 +28,32 @@ awaitable<> step_through(offload_pool& cpu, Work& work, observer* watch) {
     for (bool more = true; more;) {
         more = co_await cpu.run(lane, advance);
         if (watch) watch->progress("bytes", work.bytes_done(), work.bytes_wanted());
+    }
+}
+
+/// A lane of step_in_parallel: a job after the other until none is left.
+template <class Work>
+awaitable<> walk_lane(offload_pool& cpu, Work& work, observer* watch) {
+    auto advance = [&work](std::stop_token stop) { return work.advance(stop); };
+    while (co_await cpu.run(advance))
+        if (watch) watch->progress("bytes", work.bytes_done(), work.bytes_wanted());
+}
+
+/// prepare, then phase by phase: advance, on as many threads as the pool has, until it says false
+/// to all of them, then next_phase, until that says false. `work` outlives the call.
+template <class Work>
+awaitable<> step_in_parallel(offload_pool& cpu, Work& work, observer* watch) {
+    auto prepare = [&work](std::stop_token stop) { work.prepare(stop); };
+    co_await cpu.run(prepare);
+    auto const lanes = cpu.stats().threads;
+    std::function<awaitable<>(task_group&)> body = [&](task_group& group) -> awaitable<> {
+        for (std::size_t i = 0; i < lanes; ++i) group.spawn(walk_lane(cpu, work, watch));
+        co_return;
+    };
+    auto next_phase = [&work] { return work.next_phase(); };
+    for (bool more = true; more;) {
+        co_await with_group(body);
+        more = co_await cpu.run(next_phase);
     }
 }
 

@@ -51,7 +51,9 @@ void add_backup_restore(CLI::App& backup, action& chosen) {
     verb->fallthrough();
     add_archives(*verb, *w);
     verb->add_option("TARGET", w->target, "The folder to fill, new or existing")->required();
-    verb->add_option("PATH", w->paths, "Only these, relative to the source");
+    verb->add_option("PATH", w->paths,
+                     "Only these, relative to the source, with all beneath; or patterns: "
+                     "'etc/*.conf', '**/notes.txt'");
     add_at(*verb, *w);
     verb->callback([w, &chosen] {
         chosen = [w](environment& here) {
