@@ -37,6 +37,7 @@ enum class errc {
     bad_name,   ///< a NAME that is no file name, or that must be given because there are several
     bad_source, ///< the source is no folder that can be read
     exists,     ///< an archive of that name is there already
+    bad_option, ///< options that contradict each other
 };
 
 /// Category "trawl.backup" of errc.
@@ -44,10 +45,9 @@ std::error_category const& category() noexcept;
 std::error_code make_error_code(errc code) noexcept;
 
 enum class kind {
-    automatic,   ///< full on the weekday of `full_on`, without a usable base, or when the last full
-                 ///< is 7 days old
-    full,        ///< everything
-    incremental, ///< what changed since the last backup; no usable base: errc::no_such_archive
+    automatic,    ///< as the `full_...` options say; without a usable base: full
+    full,         ///< everything
+    incremental,  ///< what changed since the last backup; no usable base: errc::no_such_archive
     differential, ///< what changed since the last full; as above
 };
 std::string_view word(kind made) noexcept; ///< "full", "incr", "diff": in names, manifests, records
@@ -59,7 +59,32 @@ struct options {
     std::filesystem::path destination; ///< created when missing
     std::string name;                  ///< empty: the source's last component
     kind what = kind::automatic;
-    std::chrono::weekday full_on = std::chrono::Monday; ///< of local time
+
+    // When `automatic` makes a full. A day that was missed counts on the next run; a full that lies
+    // in the future (the clock was set back) is as good as none.
+    std::optional<std::chrono::weekday> full_on = std::chrono::Monday; ///< of local time
+    std::chrono::days full_every{0}; ///< when the last full is so old; 0: never for that
+    std::uint32_t full_after = 0;    ///< after so many backups on it; 0: never for that
+    std::uint32_t full_over_percent =
+        0;                            ///< when they are more than this share of its size; 0: never
+    kind between = kind::incremental; ///< or differential: what else `automatic` makes
+
+    // What is looked at again although size, mtime, ctime, inode, mode and owner are as they were.
+    std::uint32_t rehash_part = 0;  ///< 1 to rehash_parts: every path belongs to one of the parts
+    std::uint32_t rehash_parts = 0; ///< 0: none, 1: everything; 30 finds rot within thirty runs
+
+    // What is left out, with all beneath it. What an earlier backup has of it is gone from the next.
+    std::vector<std::string>
+        exclude; ///< patterns of gitignore(5), the last one that matches counts
+    std::vector<std::filesystem::path> exclude_from; ///< files of such patterns
+    std::string ignore_file =
+        ".trawlignore";           ///< such a file in a folder holds for what is beneath;
+                                  ///< empty: none
+    bool exclude_caches = false;  ///< content of folders with a valid CACHEDIR.TAG, all but the tag
+    bool exclude_nodump = false;  ///< what has the `d` attribute of chattr(1)
+    bool one_file_system = false; ///< content of folders on which something is mounted
+    std::uint64_t max_file_bytes = 0; ///< larger files; 0: no limit
+
     backup::hash hash = backup::hash::sha256; ///< another one than the base's makes a full
     backup::level level = backup::level::standard;
     bool zstd = false;         ///< NAME_..._DATE.tar.zst instead of .tar.gz
@@ -80,8 +105,12 @@ struct report {
     std::uint64_t entries = 0;      ///< members of the archive
     std::uint64_t bytes_in = 0;     ///< content of the files in it
     std::uint64_t bytes_out = 0;    ///< its size
+    std::string reason;             ///< why this kind: "the full of Mon 2026-11-23", "asked for"
     std::uint64_t added = 0, changed = 0, metadata_only = 0, deleted = 0,
                   unchanged = 0; ///< against the base
+    std::uint64_t renamed = 0;   ///< of `added`: content of a deleted file, stored as a reference
+    std::uint64_t rehashed = 0;  ///< files that were read although nothing told of a change
+    std::uint64_t excluded = 0;  ///< names that were left out
     std::vector<problem>
         errors; ///< what could not be read; the rest is stored (errc::incomplete, exit 3)
     std::vector<problem> notes; ///< no failure: changed while it was read, why a full was made
@@ -91,8 +120,8 @@ struct report {
 /// manifest; one that changes while it is read is read again, and flagged when it does not come to
 /// rest. What is hashed is what was archived. Archive bytes do not depend on the number of threads.
 ///
-/// Throws error: locked, bad_name, bad_source, no_such_archive (incremental without a base), or the
-/// system's code for the destination (no space). All I/O and CPU work runs on `cpu`, which outlives
+/// Throws error: locked, bad_name, bad_source, bad_option, no_such_archive (incremental or
+/// differential without a base), or the system's code for the destination (no space). All I/O and CPU work runs on `cpu`, which outlives
 /// the call. Cancelling stops within one block and leaves nothing under a final name.
 awaitable<report> run(offload_pool& cpu, options configuration);
 

@@ -81,6 +81,48 @@ unsigned kind_of(entry const& e) {
     return AE_IFREG;
 }
 
+std::uint32_t little_endian(std::string_view bytes) {
+    std::uint32_t value = 0;
+    for (auto at = bytes.rbegin(); at != bytes.rend(); ++at)
+        value = value << 8 | static_cast<unsigned char>(*at);
+    return value;
+}
+
+/// The kernel's form of an ACL, as its extended attribute has it (linux/posix_acl_xattr.h): version
+/// 2, then tag, permissions and id of each entry. GNU tar wants it as SCHILY.acl.*, in words. False
+/// when it is not of that form.
+bool add_acl(::archive_entry* h, std::string_view value, int type) {
+    constexpr std::size_t head = 4, each = 8;
+    if (value.size() < head || (value.size() - head) % each != 0 ||
+        little_endian(value.substr(0, head)) != 2)
+        return false;
+    for (auto at = head; at < value.size(); at += each) {
+        int tag = 0;
+        switch (little_endian(value.substr(at, 2))) {
+        case 0x01: tag = ARCHIVE_ENTRY_ACL_USER_OBJ; break;
+        case 0x02: tag = ARCHIVE_ENTRY_ACL_USER; break;
+        case 0x04: tag = ARCHIVE_ENTRY_ACL_GROUP_OBJ; break;
+        case 0x08: tag = ARCHIVE_ENTRY_ACL_GROUP; break;
+        case 0x10: tag = ARCHIVE_ENTRY_ACL_MASK; break;
+        case 0x20: tag = ARCHIVE_ENTRY_ACL_OTHER; break;
+        default: return false;
+        }
+        bool const named = tag == ARCHIVE_ENTRY_ACL_USER || tag == ARCHIVE_ENTRY_ACL_GROUP;
+        auto const permissions = static_cast<int>(little_endian(value.substr(at + 2, 2)) & 7);
+        auto const id = named ? static_cast<int>(little_endian(value.substr(at + 4, 4))) : -1;
+        ::archive_entry_acl_add_entry(h, type, permissions, tag, id, nullptr);
+    }
+    return true;
+}
+
+void add_attribute(::archive_entry* h, std::string const& name, std::string const& value) {
+    if (name == "system.posix_acl_access" && add_acl(h, value, ARCHIVE_ENTRY_ACL_TYPE_ACCESS))
+        return;
+    if (name == "system.posix_acl_default" && add_acl(h, value, ARCHIVE_ENTRY_ACL_TYPE_DEFAULT))
+        return;
+    ::archive_entry_xattr_add_entry(h, name.c_str(), value.data(), value.size());
+}
+
 } // namespace
 
 struct tar_writer::state {
@@ -120,13 +162,12 @@ struct tar_writer::state {
 tar_writer::tar_writer() : state_(std::make_unique<state>(pending_)) {}
 tar_writer::~tar_writer() = default;
 
-bool tar_writer::begin(entry const& what) {
+bool tar_writer::begin(entry const& what, std::vector<extent> const* map) {
     if (what.type == file_type::socket) return false;
     locale_scope const names(locale_scope::utf8());
     auto* h = ::archive_entry_clear(state_->header.get());
     ::archive_entry_set_pathname(h, what.path.empty() ? "." : what.path.c_str());
     ::archive_entry_set_filetype(h, kind_of(what));
-    ::archive_entry_set_perm(h, static_cast<__LA_MODE_T>(what.mode));
     ::archive_entry_set_uid(h, what.uid);
     ::archive_entry_set_gid(h, what.gid);
     auto const mtime = decimal_time(what.mtime_ns); // atime and ctime would change with each run
@@ -138,8 +179,16 @@ bool tar_writer::begin(entry const& what) {
         ::archive_entry_set_rdevmajor(h, major(what.device));
         ::archive_entry_set_rdevminor(h, minor(what.device));
     }
-    for (auto const& [name, value] : what.attributes)
-        ::archive_entry_xattr_add_entry(h, name.c_str(), value.data(), value.size());
+    // An ACL's entry for the group replaces the mode's bits, which show its mask.
+    ::archive_entry_set_perm(h, static_cast<__LA_MODE_T>(what.mode));
+    for (auto const& [name, value] : what.attributes) add_attribute(h, name, value);
+    if (map) {
+        for (auto const& [offset, size] : *map)
+            ::archive_entry_sparse_add_entry(h, static_cast<la_int64_t>(offset),
+                                             static_cast<la_int64_t>(size));
+        // An empty map is for libarchive a file without holes.
+        if (map->empty()) ::archive_entry_sparse_add_entry(h, 0, 0);
+    }
     state_->check(::archive_write_header(state_->writer.get(), h));
     return true;
 }

@@ -1,12 +1,14 @@
 #pragma once
 
 #include "backup/entry.hpp"
+#include "backup/holes.hpp"
 
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace trawl::backup::detail {
 
@@ -19,7 +21,10 @@ public:
 
     /// Begins a member; entry::size bytes of data follow for a regular file with content. Sockets
     /// have no member: false. Throws std::runtime_error when libarchive cannot encode it.
-    bool begin(entry const& what);
+    ///
+    /// `map`: of a sparse file. All of its bytes are to be given all the same; those of holes are
+    /// not stored.
+    bool begin(entry const& what, std::vector<extent> const* map = nullptr);
     void data(std::string_view bytes);
     /// Ends the archive: two zero blocks.
     void finish();

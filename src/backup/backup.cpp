@@ -25,7 +25,9 @@ struct slot {
 /// The pipeline. The tar stage and the writer have a strand each, compression takes any free
 /// thread; the loop only hands blocks on.
 ///
-///     next (strand) -> block -> compress (any thread, several) -> slots in order -> write (strand)
+///     open -> { choose | walk | walk } -> prepare
+///     -> next (strand) -> block -> compress (any thread, several) -> slots in order -> write (strand)
+///     -> publish
 class pipeline {
 public:
     pipeline(offload_pool& cpu, making& work, observer* watch)
@@ -33,7 +35,13 @@ public:
           write_lane_(cpu.make_strand()), order_(2 * cpu.stats().threads + 2) {}
 
     awaitable<> run() {
-        auto prepare = [this](std::stop_token stop) { work_.prepare(stop); };
+        auto open = [this] { work_.open(); };
+        co_await cpu_.run(tar_lane_, open);
+        std::function<awaitable<>(task_group&)> look = [this](task_group& group) {
+            return look_around(group);
+        };
+        co_await with_group(look);
+        auto prepare = [this] { work_.prepare(); };
         co_await cpu_.run(tar_lane_, prepare);
         std::function<awaitable<>(task_group&)> body = [this](task_group& group) {
             return feed(group);
@@ -44,6 +52,18 @@ public:
     }
 
 private:
+    awaitable<> look_around(task_group& group) {
+        group.spawn(walk());
+        group.spawn(walk());
+        auto choose = [this](std::stop_token stop) { work_.choose(stop); };
+        co_await cpu_.run(choose);
+    }
+
+    awaitable<> walk() {
+        auto walk = [this](std::stop_token stop) { work_.walk(stop); };
+        co_await cpu_.run(walk);
+    }
+
     awaitable<> feed(task_group& group) {
         group.spawn(drain());
         auto next = [this](std::stop_token stop) { return work_.next(stop); };

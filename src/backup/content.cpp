@@ -50,9 +50,9 @@ std::vector<std::pair<std::string, std::string>> attributes_of(int file) {
 }
 
 /// Reads until `size` bytes are there or the file ends; false with errno set when it fails.
-bool read_up_to(int file, char* to, std::size_t size, std::size_t& done) {
+bool read_up_to(int file, std::uint64_t at, char* to, std::size_t size, std::size_t& done) {
     for (done = 0; done < size;) {
-        auto const n = ::read(file, to + done, size - done);
+        auto const n = ::pread(file, to + done, size - done, static_cast<off_t>(at + done));
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return false;
         if (n == 0) break;
@@ -66,7 +66,13 @@ bool read_up_to(int file, char* to, std::size_t size, std::size_t& done) {
 tar_stream::tar_stream(int source, plan what, manifest const* base, hash algorithm,
                        std::uint32_t archive, std::size_t block_bytes)
     : source_(source), plan_(std::move(what)), base_(base), archive_(archive),
-      block_bytes_(block_bytes), hash_(algorithm), dropped_(plan_.entries.size()) {}
+      block_bytes_(block_bytes), hash_(algorithm), dropped_(plan_.entries.size()) {
+    for (auto const at : plan_.gone) {
+        auto const& e = base_->entries[at];
+        bool const worth_it = e.has_content() && e.size > 0 && e.stored == 0;
+        if (worth_it && (e.flags & flag_stale) == 0) gone_.emplace(e.size, at);
+    }
+}
 
 std::string tar_stream::next(std::stop_token const& stop) {
     while (tar_.pending().size() < block_bytes_) {
@@ -97,8 +103,10 @@ void tar_stream::begin(std::size_t at) {
     switch (plan_.steps[at].what) {
     case action::keep: return;
     case action::describe: return tell(at);
+    case action::verify: ++rehashed_; return read(at);
     case action::check:
-    case action::store: return read(at);
+    case action::store:
+    case action::refer: return read(at);
     }
 }
 
@@ -125,13 +133,12 @@ void tar_stream::tell(std::size_t at) {
         auto const folder = open_beneath(source_, e.path, O_RDONLY | O_DIRECTORY);
         if (folder) e.attributes = attributes_of(folder.get()); // else the walk has named it
     }
-    put_header(at);
+    put_header(at, e);
 }
 
-bool tar_stream::put_header(std::size_t at) try {
-    auto& e = plan_.entries[at];
-    if (tar_.begin(e)) ++members_;
-    e.offset = e.has_content() ? taken_ + tar_.pending().size() : 0;
+bool tar_stream::put_header(std::size_t at, entry const& as, std::vector<extent> const* map) try {
+    if (tar_.begin(as, map)) ++members_;
+    plan_.entries[at].offset = as.has_content() ? taken_ + tar_.pending().size() : 0;
     return true;
 } catch (std::runtime_error const& refused) {
     lose(at, 0, std::string("cannot be put into a tar archive: ") + refused.what());
@@ -152,18 +159,37 @@ void tar_stream::read(std::size_t at) {
         describe(e, before);
         e.attributes = attributes_of(file.get());
         if (e.size > small_file) {
-            large_.emplace();
-            large_->at = at;
-            large_->tries = i;
-            large_->before = before;
-            large_->file = std::move(file);
-            large_->left = e.size;
-            large_->comparing = plan_.steps[at].what == action::check;
-            if (!large_->comparing && !put_header(at)) large_.reset();
+            if (!begin_large(at, std::move(file), before, i)) large_.reset();
             return;
         }
         if (read_small(at, file.get(), before, i + 1 == most_tries)) return;
     }
+}
+
+bool tar_stream::begin_large(std::size_t at, descriptor file, struct stat const& before,
+                             int tries) {
+    auto& e = plan_.entries[at];
+    auto& now = large_.emplace();
+    now.at = at;
+    now.tries = tries;
+    now.before = before;
+    now.file = std::move(file);
+    now.map = {{0, e.size}};
+    // Fewer blocks than bytes: holes, or the file system compresses.
+    if (static_cast<std::uint64_t>(before.st_blocks) * 512 < e.size)
+        now.map = data_extents(now.file.get(), e.size);
+    now.sparse = now.map.size() != 1 || now.map.front().size != e.size;
+    auto const& s = plan_.steps[at];
+    now.comparing = s.what == action::check || s.what == action::verify ||
+                    (tries == 0 && !now.sparse && gone_.contains(e.size));
+    e.stored = 0;
+    if (!now.comparing) return put_header(at, e, now.sparse ? &now.map : nullptr);
+    if (now.sparse) {
+        now.nowhere = std::make_unique<tar_writer>();
+        now.nowhere->begin(e, &now.map);
+        now.nowhere->pending().clear();
+    }
+    return true;
 }
 
 // True when the file is done with, false to read it again.
@@ -171,7 +197,7 @@ bool tar_stream::read_small(std::size_t at, int file, struct stat const& before,
     auto& e = plan_.entries[at];
     buffer_.resize(static_cast<std::size_t>(e.size) + 1); // one more, to see that it grew
     std::size_t done = 0;
-    if (!read_up_to(file, buffer_.data(), buffer_.size(), done)) return lose(at, errno), true;
+    if (!read_up_to(file, 0, buffer_.data(), buffer_.size(), done)) return lose(at, errno), true;
     struct stat after {};
     if (::fstat(file, &after) != 0) return lose(at, errno), true;
     bool const settled = done == e.size && same_moment(before, after);
@@ -181,18 +207,47 @@ bool tar_stream::read_small(std::size_t at, int file, struct stat const& before,
     e.size = done;
     if (!settled) flag(at, "changed while it was read; stored as read");
     auto const content = hash_.of(buffer_);
-    if (same_as_before(at, content))
-        keep_content(at);
-    else
-        put_whole(at, content);
+    e.stored = 0;
+    if (!known(at, content)) put_whole(at, content);
     return true;
 }
 
 bool tar_stream::same_as_before(std::size_t at, digest const& content) const {
     auto const& s = plan_.steps[at];
-    if (s.what != action::check) return false;
+    if (s.what != action::check && s.what != action::verify) return false;
     auto const& before = base_->entries[s.before];
-    return before.size == plan_.entries[at].size && before.content == content;
+    auto const& e = plan_.entries[at];
+    return before.size == e.size && before.stored == e.stored && before.content == content;
+}
+
+// True when an older archive has this content, and nothing more is to be done.
+bool tar_stream::known(std::size_t at, digest const& content) {
+    if (same_as_before(at, content)) return keep_content(at), true;
+    if (plan_.steps[at].what == action::verify)
+        notes_.push_back({plan_.entries[at].path, "has other content although its size and times "
+                                                  "are as they were: stored anew"});
+    return refer(at, content);
+}
+
+// A file that is gone may lend its content once: to whom it was renamed.
+bool tar_stream::refer(std::size_t at, digest const& content) {
+    auto& e = plan_.entries[at];
+    auto const [first, last] = gone_.equal_range(e.size);
+    auto const found = std::find_if(first, last, [&](auto const& candidate) {
+        return base_->entries[candidate.second].content == content;
+    });
+    if (found == last || e.stored != 0 || (e.flags & flag_unsettled) != 0) return false;
+    auto const& before = base_->entries[found->second];
+    auto link = e;
+    link.hard_link = true;
+    link.link = before.path;
+    if (!put_header(at, link)) return true; // named, and gone from the state
+    e.content = before.content;
+    e.archive = before.archive;
+    e.offset = before.offset;
+    plan_.steps[at].what = action::refer;
+    gone_.erase(found);
+    return true;
 }
 
 // The content is where it was; at most the metadata is new, and the manifest says that.
@@ -211,7 +266,7 @@ void tar_stream::keep_content(std::size_t at) {
 
 void tar_stream::put_whole(std::size_t at, digest const& content) {
     auto& e = plan_.entries[at];
-    if (!put_header(at)) return;
+    if (!put_header(at, e)) return;
     tar_.data(buffer_);
     e.content = content;
     e.archive = archive_;
@@ -221,23 +276,54 @@ void tar_stream::put_whole(std::size_t at, digest const& content) {
 
 void tar_stream::pump() {
     auto& now = *large_;
-    if (now.left == 0) return now.comparing ? compare_large() : end_large();
-    auto const size = static_cast<std::size_t>(std::min<std::uint64_t>(now.left, piece_bytes));
-    buffer_.resize(size);
+    auto& e = plan_.entries[now.at];
+    if (now.done == e.size) return now.comparing ? compare_large() : end_large();
+    auto const piece = next_piece();
+    if (now.comparing && (now.failure || now.ran_short)) return compare_large();
+    now.done += piece.size();
+    if (!now.sparse) {
+        hash_.update(piece);
+        if (!now.comparing) tar_.data(piece);
+        return;
+    }
+    // What is hashed is what is stored: the map and the data.
+    auto& sink = now.comparing ? *now.nowhere : tar_;
+    auto const had = sink.pending().size();
+    sink.data(piece);
+    auto const stored = std::string_view(sink.pending()).substr(had);
+    hash_.update(stored);
+    e.stored += stored.size();
+    if (now.comparing) sink.pending().clear();
+}
+
+// The next bytes of the large file; zeros for a hole, which is not read, and for what is missing:
+// the header has promised its size.
+std::string_view tar_stream::next_piece() {
+    auto& now = *large_;
+    while (now.part < now.map.size() &&
+           now.map[now.part].offset + now.map[now.part].size <= now.done)
+        ++now.part;
+    auto const size = plan_.entries[now.at].size;
+    bool const at_end = now.part == now.map.size();
+    auto const data = at_end ? size : now.map[now.part].offset;
+    if (now.done < data) {
+        static std::string const zeros(std::size_t(1) << 20, '\0');
+        auto const n = std::min<std::uint64_t>(data - now.done, zeros.size());
+        bytes_read_ += n;
+        return std::string_view(zeros).substr(0, static_cast<std::size_t>(n));
+    }
+    auto const end = data + now.map[now.part].size;
+    buffer_.resize(static_cast<std::size_t>(std::min<std::uint64_t>(end - now.done, piece_bytes)));
     std::size_t done = 0;
     if (!now.ran_short && !now.failure) {
-        if (!read_up_to(now.file.get(), buffer_.data(), size, done))
+        if (!read_up_to(now.file.get(), now.done, buffer_.data(), buffer_.size(), done))
             now.failure = errno;
-        else if (done < size)
+        else if (done < buffer_.size())
             now.ran_short = true;
         bytes_read_ += done;
     }
-    if (now.comparing && (now.failure || now.ran_short)) return compare_large();
-    // The header has promised `size` bytes: what is missing becomes zeros, and is hashed as zeros.
     std::fill(buffer_.begin() + static_cast<std::ptrdiff_t>(done), buffer_.end(), '\0');
-    hash_.update(buffer_);
-    if (!now.comparing) tar_.data(buffer_);
-    now.left -= size;
+    return buffer_;
 }
 
 // The first pass of a check has ended: the same content, or a second pass that stores it.
@@ -248,12 +334,12 @@ void tar_stream::compare_large() {
     struct stat after {};
     if (!now.failure && ::fstat(now.file.get(), &after) != 0) now.failure = errno;
     if (now.failure) return lose_large();
-    if (!now.ran_short && same_moment(now.before, after) && same_as_before(at, content)) {
-        keep_content(at);
+    if (!now.ran_short && same_moment(now.before, after) && known(at, content)) {
         large_.reset();
         return;
     }
     plan_.steps[at].what = action::store;
+    ++now.tries;
     read(at);
 }
 

@@ -7,9 +7,11 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace trawl::backup::detail {
@@ -21,6 +23,10 @@ namespace trawl::backup::detail {
 /// Small files (1 MiB) are read whole before their header is written; larger ones are streamed. A
 /// file that changes meanwhile is read again (streamed ones become a second member of the same
 /// name, the last one counts), and flagged when it does not come to rest.
+///
+/// A new file with the content of one that is gone becomes a reference to that: in the manifest to
+/// its place in an older archive, in this one a hard link to the old name, which is still there when
+/// one archive after the other is extracted by tar.
 class tar_stream {
 public:
     /// `source`: the open folder; `base` outlives the stream; `archive`: index of the new archive
@@ -32,6 +38,7 @@ public:
     std::string next(std::stop_token const& stop);
 
     std::uint64_t members() const noexcept { return members_; }
+    std::uint64_t rehashed() const noexcept { return rehashed_; }
     std::uint64_t bytes_stored() const noexcept { return bytes_stored_; }
     std::uint64_t bytes_read() const noexcept { return bytes_read_; }
     std::uint64_t bytes_to_read() const noexcept { return plan_.bytes_to_read; }
@@ -45,12 +52,16 @@ private:
     void tell(std::size_t at);
     void read(std::size_t at);
     bool read_small(std::size_t at, int file, struct stat const& before, bool last_try);
+    bool begin_large(std::size_t at, descriptor file, struct stat const& before, int tries);
     void pump();
+    std::string_view next_piece();
     void end_large();
     void compare_large();
     bool same_as_before(std::size_t at, digest const& content) const;
+    bool known(std::size_t at, digest const& content);
     void keep_content(std::size_t at);
-    bool put_header(std::size_t at);
+    bool refer(std::size_t at, digest const& content);
+    bool put_header(std::size_t at, entry const& as, std::vector<extent> const* map = nullptr);
     void put_whole(std::size_t at, digest const& content);
     void lose(std::size_t at, int number, std::string const& why = {});
     void lose_large();
@@ -63,8 +74,12 @@ private:
         std::size_t at = 0;
         descriptor file;
         struct stat before {};
-        std::uint64_t left = 0;
-        bool comparing = false; ///< the first pass of a check: hash only
+        std::vector<extent> map; ///< dense: one part
+        std::size_t part = 0;
+        std::uint64_t done = 0; ///< of the size, holes included
+        bool sparse = false;
+        std::unique_ptr<tar_writer> nowhere; ///< takes a sparse file that is only compared
+        bool comparing = false;              ///< the first pass of a check: hash only
         bool ran_short = false;
         int failure = 0;
         int tries = 0;
@@ -77,6 +92,7 @@ private:
     std::size_t block_bytes_;
     tar_writer tar_;
     hasher hash_;
+    std::multimap<std::uint64_t, std::uint32_t> gone_; ///< by size: files of the base, by index
     std::vector<bool> dropped_;
     std::map<std::string, std::string>
         leaders_; ///< a leader that is gone -> the link that took its place
@@ -85,7 +101,7 @@ private:
     std::size_t at_ = 0;
     bool ended_ = false;
     std::uint64_t taken_ = 0; ///< bytes of the stream that were given away
-    std::uint64_t members_ = 0, bytes_stored_ = 0, bytes_read_ = 0;
+    std::uint64_t members_ = 0, bytes_stored_ = 0, bytes_read_ = 0, rehashed_ = 0;
     std::vector<problem> errors_, notes_;
 };
 

@@ -15,6 +15,7 @@ public:
         case errc::bad_name: return "a name that cannot be used";
         case errc::bad_source: return "a source that cannot be backed up";
         case errc::exists: return "an archive of this name is there already";
+        case errc::bad_option: return "options that contradict each other";
         }
         return "unknown backup error";
     }

@@ -58,6 +58,17 @@ descriptor open_beneath(int folder, std::string_view path, int flags, unsigned m
     return open_by_steps(folder, path, flags, mode);
 }
 
+std::optional<std::string> link_target(int folder, std::string const& leaf) {
+    std::string target(256, '\0');
+    for (;;) {
+        auto const n = ::readlinkat(folder, leaf.c_str(), target.data(), target.size());
+        if (n < 0) return std::nullopt;
+        bool const whole = static_cast<std::size_t>(n) < target.size();
+        target.resize(whole ? static_cast<std::size_t>(n) : target.size() * 2);
+        if (whole) return target;
+    }
+}
+
 descriptor open_folder(std::string const& path) {
     descriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!folder) fail(errno, path);

@@ -7,6 +7,7 @@
 #include <asio/error.hpp>
 
 #include <cstdint>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -54,6 +55,9 @@ inline void stop_point(std::stop_token const& stop) {
 /// Opens `path` beneath `folder` (empty: the folder itself), following no symbolic link at any
 /// place, the last one included. Any length and depth. Empty with errno set when it fails.
 descriptor open_beneath(int folder, std::string_view path, int flags, unsigned mode = 0);
+
+/// What the symbolic link `leaf` says; nullopt with errno set when it cannot be read.
+std::optional<std::string> link_target(int folder, std::string const& leaf);
 
 /// Opens an ordinary folder by its path; throws.
 descriptor open_folder(std::string const& path);

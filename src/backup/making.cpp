@@ -1,5 +1,6 @@
 #include "backup/making.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <ctime>
 
@@ -10,27 +11,59 @@ namespace trawl::backup::detail {
 
 namespace fs = std::filesystem;
 
-void making::prepare(std::stop_token const& stop) {
+void making::open() {
     now_ = options_.now ? options_.now() : std::chrono::system_clock::now();
+    check_options();
     open_source();
     open_destination();
-    load_base(stop);
-    choose_kind();
+    timespec walk_begins{};
+    ::clock_gettime(CLOCK_REALTIME, &walk_begins); // not now_: it is compared with times of files
+    started_ns_ = nanoseconds(walk_begins);
+    walker_.emplace(source_.get(), rules());
+}
 
-    timespec walk_began{};
-    ::clock_gettime(CLOCK_REALTIME, &walk_began); // not now_: it is compared with times of files
-    started_ns_ = nanoseconds(walk_began);
+void making::check_options() const {
+    auto const refuse = [](char const* why) { throw error(errc::bad_option, "backup", why); };
+    if (options_.between != kind::incremental && options_.between != kind::differential)
+        refuse("between two fulls are increments or differentials");
+    if (options_.rehash_part > options_.rehash_parts ||
+        (options_.rehash_parts > 0) != (options_.rehash_part > 0))
+        refuse("the part to be hashed again is one of 1 to the number of parts");
+    if (options_.full_every.count() < 0) refuse("a full every so many days");
+}
+
+walk_rules making::rules() const {
+    walk_rules r;
     struct stat own {};
     if (::fstat(folder_.get(), &own) != 0) fail(errno, destination_);
-    auto found = walk(source_.get(), {own.st_dev, own.st_ino}, stop);
+    r.except = {own.st_dev, own.st_ino};
+    for (auto const& pattern : options_.exclude) r.first.add(pattern);
+    for (auto const& file : options_.exclude_from) {
+        descriptor const opened(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+        if (!opened) fail(errno, file.string());
+        r.last.append(ignore_list(read_all(opened.get(), file.string())));
+    }
+    r.ignore_file = options_.ignore_file;
+    r.caches = options_.exclude_caches;
+    r.nodump = options_.exclude_nodump;
+    r.one_file_system = options_.one_file_system;
+    r.max_file_bytes = options_.max_file_bytes;
+    return r;
+}
+
+void making::prepare() {
+    auto found = walker_->result();
+    walker_.reset();
     if (found.left_out) note("the destination lies inside the source and is left out");
     walk_errors_ = std::move(found.errors);
+    report_.excluded = found.excluded;
 
-    auto const* base = report_.made == kind::incremental ? &base_->state : nullptr;
+    auto const* base = report_.made == kind::full ? nullptr : &base_->state;
     auto const index = base ? static_cast<std::uint32_t>(base->chain.size()) : 0;
     compressor_.emplace(options_.zstd ? codec::zstd : codec::gzip, options_.level);
-    stream_.emplace(source_.get(), compare(std::move(found), base), base, options_.hash, index,
-                    compressor_->block_bytes());
+    stream_.emplace(source_.get(),
+                    compare(std::move(found), base, {options_.rehash_part, options_.rehash_parts}),
+                    base, options_.hash, index, compressor_->block_bytes());
     archive_ = std::make_unique<temporary>(folder_.get(), destination_,
                                            "." + options_.name + ".archive.partial");
     auto const head = compressor_->head();
@@ -94,21 +127,72 @@ std::string making::why_unusable(loaded const& base) const {
     return {};
 }
 
-void making::choose_kind() {
-    std::optional<std::chrono::sys_days> last_full;
-    if (base_) {
-        std::chrono::nanoseconds const since_1970(base_->state.chain.front().created_ns);
-        last_full = local_day(std::chrono::system_clock::time_point(
-            std::chrono::duration_cast<std::chrono::system_clock::duration>(since_1970)));
+namespace {
+std::int64_t since_1970(std::chrono::system_clock::time_point when) {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(when.time_since_epoch()).count();
+}
+} // namespace
+
+void making::choose(std::stop_token const& stop) {
+    load_base(stop);
+    if (base_ && base_->state.self().created_ns > since_1970(now_))
+        note("the clock was set back: " + base_->file + " is of a later time than now");
+    auto made = decide(options_, local_day(now_), known_past());
+    if (made && made->made == kind::differential) {
+        stand_on_full(stop);
+        if (!base_) made = decide(options_, local_day(now_), std::nullopt);
     }
-    auto const made = decide(options_.what, options_.full_on, local_day(now_), last_full);
     if (!made) {
-        auto const why = report_.notes.empty() ? "an increment needs a full backup first"
+        auto const why = report_.notes.empty() ? "a full backup has to come first"
                                                : report_.notes.back().message;
         throw error(errc::no_such_archive, "backup " + destination_ + " " + options_.name, why);
     }
-    report_.made = *made;
+    report_.made = made->made;
+    report_.reason = std::move(made->why);
     stem_ = free_stem();
+}
+
+std::optional<past> making::known_past() const {
+    if (!base_) return std::nullopt;
+    auto const& chain = base_->state.chain;
+    past known;
+    std::chrono::nanoseconds const created(chain.front().created_ns);
+    known.full_day = local_day(std::chrono::system_clock::time_point(
+        std::chrono::duration_cast<std::chrono::system_clock::duration>(created)));
+    known.full_bytes = chain.front().bytes;
+    for (auto const& link : chain) known.later_bytes += link.bytes;
+    known.later_bytes -= known.full_bytes;
+    known.later = static_cast<std::uint32_t>(chain.size() - 1);
+    if (options_.between != kind::differential) return known;
+    // Of the differentials only the last one is in the chain.
+    auto const full = parse_dated(chain.front().manifest);
+    for (auto const& file : list(folder_.get())) {
+        auto const dated = parse_dated(file);
+        known.later += full && dated && dated->name == options_.name &&
+                       dated->made == kind::differential && dated->stamp >= full->stamp &&
+                       file != chain.back().manifest;
+    }
+    return known;
+}
+
+// A differential's base is the full itself, by its own manifest.
+void making::stand_on_full(std::stop_token const& stop) {
+    if (base_->state.chain.size() == 1) return;
+    auto const& full = base_->state.chain.front();
+    std::string why;
+    try {
+        auto found = load(folder_.get(), full.manifest, destination_, stop);
+        if (found.hash == full.manifest_hash) {
+            base_ = std::move(found);
+            return;
+        }
+        why = "it is not the one that " + base_->file + " stands on";
+    } catch (error const& failure) {
+        if (is_cancelled(failure)) throw;
+        why = failure.said().empty() ? failure.code().message() : failure.said();
+    }
+    note(full.manifest + " is no base: " + why);
+    base_.reset();
 }
 
 // The first of a day has the date, further ones the time as well; the clock's second may be taken,
@@ -145,6 +229,7 @@ void making::publish() {
     report_.entries = stream_->members();
     report_.bytes_in = stream_->bytes_stored();
     report_.bytes_out = archive_->size();
+    report_.rehashed = stream_->rehashed();
     tally(done);
 
     auto state = new_state(std::move(done));
@@ -169,9 +254,10 @@ void making::publish() {
 
 void making::tally(plan const& done) {
     for (auto const& s : done.steps) {
-        if (s.before == not_in_base)
+        if (s.before == not_in_base) {
             ++report_.added;
-        else if (s.what == action::store)
+            report_.renamed += s.what == action::refer;
+        } else if (s.what == action::store || s.what == action::refer)
             ++report_.changed;
         else if (s.what == action::describe)
             ++report_.metadata_only;
@@ -186,7 +272,10 @@ manifest making::new_state(plan done) {
     state.root = root_;
     state.algorithm = options_.hash;
     state.started_ns = started_ns_;
-    if (report_.made == kind::incremental) {
+    auto created_ns = since_1970(now_);
+    if (report_.made != kind::full) {
+        // Whatever the clock says, what stands on another one is later.
+        created_ns = std::max(created_ns, base_->state.self().created_ns + 1);
         state.chain = base_->state.chain;
         state.chain.back().manifest_hash = base_->hash;
         state.deleted = deletions(done.entries, base_->state);
@@ -195,8 +284,7 @@ manifest making::new_state(plan done) {
     self.made = report_.made;
     self.block_bytes = compressor_->block_bytes();
     self.blocks = std::move(blocks_);
-    self.created_ns =
-        std::chrono::duration_cast<std::chrono::nanoseconds>(now_.time_since_epoch()).count();
+    self.created_ns = created_ns;
     state.entries = std::move(done.entries);
     state.errors = report_.errors;
     return state;

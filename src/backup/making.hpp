@@ -14,16 +14,23 @@
 
 namespace trawl::backup::detail {
 
-/// One backup in the making, as plain blocking steps for the pool: prepare once,
-/// next/compress/write for each block, publish once. next and write may run at the same time as
-/// each other, compress in parallel with all.
+/// One backup in the making, as plain blocking steps for the pool:
+///
+///     open -> choose, walk, walk -> prepare -> next, compress, write for each block -> publish
+///
+/// choose and any number of walks may run at the same time; so may next and write, and compress in
+/// parallel with all.
 class making {
 public:
     explicit making(options o) : options_(std::move(o)) {}
 
-    /// Takes the lock, loads the base, walks the source, decides what to store and opens the
-    /// archive.
-    void prepare(std::stop_token const& stop);
+    /// Opens source and destination and takes the lock.
+    void open();
+    /// Loads the base and decides between full, incremental and differential.
+    void choose(std::stop_token const& stop);
+    void walk(std::stop_token const& stop) { walker_->work(stop); }
+    /// Decides what to store and opens the archive.
+    void prepare();
     /// The next block of the tar stream; empty at its end.
     std::string next(std::stop_token const& stop) { return stream_->next(stop); }
     squeezed compress(std::string_view block) const { return compressor_->compress(block); }
@@ -37,11 +44,14 @@ public:
     std::uint64_t bytes_to_read() const noexcept { return stream_->bytes_to_read(); }
 
 private:
+    void check_options() const;
     void open_source();
     void open_destination();
+    walk_rules rules() const;
     void load_base(std::stop_token const& stop);
     std::string why_unusable(loaded const& base) const;
-    void choose_kind();
+    std::optional<past> known_past() const;
+    void stand_on_full(std::stop_token const& stop);
     std::string free_stem() const;
     manifest new_state(plan done);
     void tally(plan const& done);
@@ -54,6 +64,7 @@ private:
     std::string root_, destination_;
     descriptor source_, folder_;
     std::optional<file_lock> lock_;
+    std::optional<walker> walker_;
     std::optional<loaded> base_;
     std::string stem_;
     std::optional<block_compressor> compressor_;

@@ -1,6 +1,9 @@
 #include "backup/plan.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <array>
 #include <cassert>
 
 namespace trawl::backup::detail {
@@ -26,7 +29,8 @@ action judge(entry const& now, entry const& before, std::int64_t racy_from) {
 
 class comparison {
 public:
-    comparison(walked now, manifest const* base) : now_(std::move(now)), base_(base) {}
+    comparison(walked now, manifest const* base, rehash again)
+        : now_(std::move(now)), base_(base), again_(again) {}
 
     plan run() {
         std::size_t old = 0;
@@ -46,9 +50,8 @@ public:
 
 private:
     void add(entry e, step s) {
-        if (!e.has_content() && (s.what == action::store || s.what == action::check))
-            s.what = action::describe;
-        if (s.what == action::store || s.what == action::check) result_.bytes_to_read += e.size;
+        if (!e.has_content() && s.what == action::store) s.what = action::describe;
+        if (s.what != action::keep && s.what != action::describe) result_.bytes_to_read += e.size;
         result_.entries.push_back(std::move(e));
         result_.steps.push_back(s);
     }
@@ -58,14 +61,15 @@ private:
         auto const& before = base_->entries[at];
         auto const what = judge(now, before, base_->started_ns - two_seconds);
         auto const index = static_cast<std::uint32_t>(at);
-        if (what == action::keep) return add(before, {what, index});
-        add(std::move(now), {what, index});
+        if (what != action::keep) return add(std::move(now), {what, index});
+        bool const look = before.has_content() && again_.takes(before.path);
+        add(before, {look ? action::verify : what, index});
     }
 
     // In the base, not in the walk: deleted, unless the walk could not see it.
     void missing(std::size_t at) {
         auto const& before = base_->entries[at];
-        if (!unseen(before.path)) return;
+        if (!unseen(before.path)) return result_.gone.push_back(static_cast<std::uint32_t>(at));
         auto kept = before;
         kept.flags |= flag_stale;
         add(std::move(kept), {action::keep, static_cast<std::uint32_t>(at)});
@@ -81,6 +85,7 @@ private:
 
     walked now_;
     manifest const* base_;
+    rehash again_;
     plan result_;
 };
 
@@ -93,7 +98,16 @@ entry const* find(std::vector<entry> const& entries, std::vector<bool> const& dr
 
 } // namespace
 
-plan compare(walked now, manifest const* base) { return comparison(std::move(now), base).run(); }
+bool rehash::takes(std::string_view path) const noexcept {
+    if (parts < 2) return parts == 1;
+    std::uint32_t sum = 2166136261u; // FNV-1a: the same on every machine and in every version
+    for (char const c : path) sum = (sum ^ static_cast<unsigned char>(c)) * 16777619u;
+    return sum % parts == part - 1;
+}
+
+plan compare(walked now, manifest const* base, rehash again) {
+    return comparison(std::move(now), base, again).run();
+}
 
 void settle(plan& state, std::vector<bool> dropped, std::vector<problem>& because) {
     auto& entries = state.entries;
@@ -129,14 +143,52 @@ std::vector<std::string> deletions(std::vector<entry> const& entries, manifest c
     return gone;
 }
 
-std::optional<kind> decide(kind asked, std::chrono::weekday full_on, std::chrono::sys_days today,
-                           std::optional<std::chrono::sys_days> last_full) {
-    if (asked == kind::full) return kind::full;
-    if (asked == kind::incremental)
-        return last_full ? std::optional(kind::incremental) : std::nullopt;
-    bool const missed = last_full && today - *last_full >= std::chrono::days(7);
-    if (!last_full || missed || std::chrono::weekday(today) == full_on) return kind::full;
-    return kind::incremental;
+namespace {
+
+std::string day_text(std::chrono::sys_days day) {
+    static constexpr std::array<char const*, 7> names{"Sun", "Mon", "Tue", "Wed",
+                                                      "Thu", "Fri", "Sat"};
+    std::chrono::year_month_day const date(day);
+    return fmt::format("{} {:04}-{:02}-{:02}", names[std::chrono::weekday(day).c_encoding()],
+                       static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
+                       static_cast<unsigned>(date.day()));
+}
+
+/// Why a full is due; empty: it is not.
+std::string full_is_due(options const& rules, std::chrono::sys_days today, past const& known) {
+    if (known.full_day > today)
+        return "the last full is of " + day_text(known.full_day) + ", which is still to come";
+    if (rules.full_on) {
+        // The last such day up to today; weekdays differ by 0 to 6 days.
+        auto const due = today - (std::chrono::weekday(today) - *rules.full_on);
+        if (known.full_day < due) return "the full of " + day_text(due);
+    }
+    if (rules.full_every.count() > 0 && today - known.full_day >= rules.full_every)
+        return fmt::format("the last full is {} days old", (today - known.full_day).count());
+    if (rules.full_after > 0 && known.later >= rules.full_after)
+        return fmt::format("{} backups on the last full", known.later);
+    // By division: 100 times a size would not fit.
+    if (rules.full_over_percent > 0 &&
+        static_cast<double>(known.later_bytes) >
+            static_cast<double>(known.full_bytes) / 100 * rules.full_over_percent)
+        return fmt::format("{} bytes of backups on a full of {}", known.later_bytes,
+                           known.full_bytes);
+    return {};
+}
+
+} // namespace
+
+std::optional<decision> decide(options const& rules, std::chrono::sys_days today,
+                               std::optional<past> const& known) {
+    if (rules.what == kind::full) return decision{kind::full, "asked for"};
+    if (rules.what != kind::automatic) {
+        if (!known) return std::nullopt;
+        return decision{rules.what, "asked for"};
+    }
+    if (!known) return decision{kind::full, "there is no base"};
+    if (auto why = full_is_due(rules, today, *known); !why.empty())
+        return decision{kind::full, std::move(why)};
+    return decision{rules.between, "the last full is of " + day_text(known->full_day)};
 }
 
 } // namespace trawl::backup::detail

@@ -3,10 +3,13 @@
 #include "backup/manifest.hpp"
 #include "backup/walk.hpp"
 
+#include <trawl/backup.hpp>
+
 #include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace trawl::backup::detail {
@@ -16,7 +19,9 @@ enum class action : std::uint8_t {
     keep,     ///< as in the base: nothing is read or written
     describe, ///< metadata only: a member without data, or (socket) none
     check,    ///< read and compare hashes: content may be the same under new metadata
+    verify,   ///< nothing tells of a change; read and compare all the same
     store,    ///< read and store
+    refer,    ///< the content of a file that is gone, under a new name
 };
 
 inline constexpr std::uint32_t not_in_base = 0xffffffff;
@@ -29,7 +34,17 @@ struct step {
 struct plan {
     std::vector<entry> entries; ///< the new state, sorted; those to keep have their content already
     std::vector<step> steps;    ///< one for each entry
+    std::vector<std::uint32_t>
+        gone; ///< of the base's entries, by index: what is not there any more
     std::uint64_t bytes_to_read = 0;
+};
+
+/// Which of the files that look unchanged are read all the same: one part of so many.
+struct rehash {
+    std::uint32_t part = 0, parts = 0;
+
+    /// By the path alone, so that all parts together are every file.
+    bool takes(std::string_view path) const noexcept;
 };
 
 /// Compares a walk with the base (nullptr: a full). Sans I/O.
@@ -37,7 +52,7 @@ struct plan {
 /// A file is trusted to be unchanged when size, mtime, ctime and inode agree and neither time is
 /// later than 2 s before the base's walk began (racily clean: a write in the same tick would not
 /// show). What the walk could not read keeps the state that the base has, flagged stale.
-plan compare(walked now, manifest const* base);
+plan compare(walked now, manifest const* base, rehash again = {});
 
 /// Removes the entries that are marked in `dropped` and those whose folder or hard-link leader is
 /// not there (any more); `because` gets a line for each of the latter. `steps` stay parallel.
@@ -46,9 +61,20 @@ void settle(plan& state, std::vector<bool> dropped, std::vector<problem>& becaus
 /// The paths of `base` that are not in `entries`.
 std::vector<std::string> deletions(std::vector<entry> const& entries, manifest const& base);
 
-/// Full or incremental? `last_full` is the local day of the base's full, nullopt without a usable
-/// base. nullopt: an increment was asked for and there is no base.
-std::optional<kind> decide(kind asked, std::chrono::weekday full_on, std::chrono::sys_days today,
-                           std::optional<std::chrono::sys_days> last_full);
+/// What is known of the last full and of what stands on it.
+struct past {
+    std::chrono::sys_days full_day{}; ///< local
+    std::uint64_t full_bytes = 0, later_bytes = 0;
+    std::uint32_t later = 0; ///< backups on it
+};
+struct decision {
+    kind made = kind::full;
+    std::string why;
+};
+
+/// Full, incremental or differential? `known`: nullopt without a usable base. nullopt: an increment
+/// or differential was asked for and there is no base.
+std::optional<decision> decide(options const& rules, std::chrono::sys_days today,
+                               std::optional<past> const& known);
 
 } // namespace trawl::backup::detail

@@ -1,10 +1,12 @@
 #pragma once
 
 #include "backup/entry.hpp"
+#include "backup/ignore.hpp"
 
 #include <trawl/backup.hpp>
 
 #include <cstdint>
+#include <memory>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -17,6 +19,7 @@ struct walked {
     std::vector<std::string> unread; ///< folders whose names and names whose facts could not be had
     std::vector<problem> errors;     ///< the reasons
     bool left_out = false;           ///< `except` was met
+    std::uint64_t excluded = 0;      ///< names that the rules left out
 };
 
 /// A folder by identity: the destination, when it lies inside the source.
@@ -24,7 +27,36 @@ struct identity {
     std::uint64_t device = 0, inode = 0;
 };
 
-/// Walks `folder`. Names that vanish meanwhile are no error. Blocks; for a pool job.
+/// What a walk leaves out.
+struct walk_rules {
+    identity except;
+    ignore_list first; ///< before the ignore files in the folders
+    ignore_list last;  ///< behind them
+    std::string ignore_file;
+    bool caches = false, nodump = false, one_file_system = false; ///< true: left out
+    std::uint64_t max_file_bytes = 0;                             ///< 0: no limit
+};
+
+/// Walks `folder`, which stays open as long. Names that vanish meanwhile are no error. Blocks; for
+/// pool jobs.
+class walker {
+public:
+    walker(int folder, walk_rules rules);
+    ~walker();
+
+    /// Walks until nothing is left to do. May run in several threads at once: a disk that is asked
+    /// for several names at once answers sooner.
+    void work(std::stop_token const& stop);
+
+    /// After each work() has returned.
+    walked result();
+
+private:
+    struct state;
+    std::unique_ptr<state> state_;
+};
+
+/// The same in one thread, without rules.
 walked walk(int folder, identity except, std::stop_token const& stop);
 
 } // namespace trawl::backup::detail

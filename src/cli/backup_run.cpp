@@ -4,8 +4,10 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <map>
 #include <memory>
+#include <string_view>
 
 namespace trawl::cli {
 
@@ -13,9 +15,11 @@ namespace {
 
 /// What the command line said.
 struct words {
-    std::string source, archives, name;
-    std::string hash = "sha256", level = "default", full_on = "mon";
-    bool full = false, incremental = false, zstd = false;
+    backup::options to; ///< what needs no translation
+    std::string hash = "sha256", level = "default", full_on = "mon", between = "incr";
+    std::string rehash_part;
+    unsigned full_every = 0;
+    bool full = false, incremental = false, differential = false, rehash = false;
 };
 
 void show(environment& here, backup::report const& made, time_point began) {
@@ -23,6 +27,7 @@ void show(environment& here, backup::report const& made, time_point began) {
     if (here.words().json) {
         here.out().record(json::record("archive", "backup")
                               .field("kind", word)
+                              .field("reason", made.reason)
                               .field("file", made.file.string())
                               .field("manifest", made.manifest.string())
                               .field("entries", made.entries)
@@ -34,13 +39,16 @@ void show(environment& here, backup::report const& made, time_point began) {
                               .field("metadata_only", made.metadata_only)
                               .field("deleted", made.deleted)
                               .field("unchanged", made.unchanged)
+                              .field("renamed", made.renamed)
+                              .field("rehashed", made.rehashed)
+                              .field("excluded", made.excluded)
                               .field("notes", errors_of(made.notes)));
         return;
     }
     auto const seconds = std::chrono::duration<double>(clock::now() - began).count();
     here.out().line(escaped(fmt::format(
-        "{}: {}, {} entries, {} in, {} out, {:.2f} s{}", made.file.string(), word, made.entries,
-        size_text(made.bytes_in), size_text(made.bytes_out), seconds,
+        "{}: {} ({}), {} entries, {} in, {} out, {:.2f} s{}", made.file.string(), word, made.reason,
+        made.entries, size_text(made.bytes_in), size_text(made.bytes_out), seconds,
         made.errors.empty() ? "" : fmt::format(", {} could not be read", made.errors.size()))));
 }
 
@@ -57,7 +65,82 @@ std::map<std::string, backup::level> const levels{{"fast", backup::level::fast},
                                                   {"default", backup::level::standard},
                                                   {"best", backup::level::best}};
 std::map<std::string, unsigned> const weekdays{{"sun", 0}, {"mon", 1}, {"tue", 2}, {"wed", 3},
-                                               {"thu", 4}, {"fri", 5}, {"sat", 6}};
+                                               {"thu", 4}, {"fri", 5}, {"sat", 6}, {"never", 7}};
+std::map<std::string, backup::kind> const kinds{{"incr", backup::kind::incremental},
+                                                {"diff", backup::kind::differential}};
+
+/// "3/30": the third of thirty parts.
+void read_part(std::string const& text, backup::options& into) {
+    auto const slash = text.find('/');
+    auto const number = [&](std::string_view digits) {
+        std::uint32_t value = 0;
+        auto const [end, ec] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+        bool const whole = ec == std::errc() && end == digits.data() + digits.size();
+        return whole ? value : 0;
+    };
+    if (slash != std::string::npos) {
+        into.rehash_part = number(std::string_view(text).substr(0, slash));
+        into.rehash_parts = number(std::string_view(text).substr(slash + 1));
+    }
+    if (into.rehash_part == 0 || into.rehash_part > into.rehash_parts)
+        throw usage_error("--rehash-part: " + text + " is not I/N with I from 1 to N");
+}
+
+backup::options options_of(words const& w) {
+    auto o = w.to;
+    if (w.full) o.what = backup::kind::full;
+    if (w.incremental) o.what = backup::kind::incremental;
+    if (w.differential) o.what = backup::kind::differential;
+    o.between = kinds.at(w.between);
+    o.hash = hashes.at(w.hash);
+    o.level = levels.at(w.level);
+    o.full_on = std::nullopt;
+    if (w.full_on != "never") o.full_on = std::chrono::weekday(weekdays.at(w.full_on));
+    o.full_every = std::chrono::days(w.full_every);
+    if (w.rehash) o.rehash_part = o.rehash_parts = 1;
+    if (!w.rehash_part.empty()) read_part(w.rehash_part, o);
+    return o;
+}
+
+void add_kind(CLI::App& run, words& w) {
+    auto* full = run.add_flag("--full", w.full, "Everything, whatever the day");
+    auto* incremental =
+        run.add_flag("--incr", w.incremental, "What changed since the last backup")->excludes(full);
+    run.add_flag("--diff", w.differential, "What changed since the last full one")
+        ->excludes(full)
+        ->excludes(incremental);
+    run.add_option("--full-on", w.full_on,
+                   "Weekday of the full one: mon (default), tue, ..., or never; when it was "
+                   "missed, the next run is full")
+        ->check(CLI::IsMember(&weekdays));
+    run.add_option("--full-every", w.full_every, "Full when the last one is N days old")
+        ->check(CLI::Range(1u, 36'500u));
+    run.add_option("--full-after", w.to.full_after, "Full after N backups on the last one")
+        ->check(CLI::PositiveNumber);
+    run.add_option("--full-over", w.to.full_over_percent,
+                   "Full when the backups on the last one are more than PERCENT of its size")
+        ->check(CLI::PositiveNumber);
+    run.add_option("--between", w.between, "What else is made: incr (default) or diff")
+        ->check(CLI::IsMember(&kinds));
+}
+
+void add_excludes(CLI::App& run, words& w) {
+    run.add_option("--exclude", w.to.exclude, "Leave out what matches this pattern of gitignore(5)")
+        ->allow_extra_args(false);
+    run.add_option("--exclude-from", w.to.exclude_from, "Leave out what the patterns in FILE match")
+        ->allow_extra_args(false);
+    run.add_option("--ignore-file", w.to.ignore_file,
+                   "Such patterns in files of this NAME hold for their folder (default "
+                   ".trawlignore; \"\": none)");
+    run.add_flag("--exclude-caches", w.to.exclude_caches,
+                 "Leave out the content of folders with a CACHEDIR.TAG");
+    run.add_flag("--exclude-nodump", w.to.exclude_nodump, "Leave out what chattr +d has marked");
+    run.add_option("--exclude-larger-than", w.to.max_file_bytes,
+                   "Leave out larger files: BYTES, 20MB, 4GiB")
+        ->transform(CLI::AsSizeValue(true));
+    run.add_flag("-x,--one-file-system", w.to.one_file_system,
+                 "Leave out the content of folders on which something is mounted");
+}
 
 } // namespace
 
@@ -67,28 +150,22 @@ void add_backup_run(CLI::App& backup, action& chosen) {
         backup.add_subcommand("run", "Back SOURCE up into DEST: full on Mondays or without a "
                                      "base, else what changed");
     run->fallthrough();
-    run->add_option("SOURCE", w->source, "The folder to back up")->required();
-    run->add_option("DEST", w->archives, "The folder for the archives")->required();
-    run->add_option("--name", w->name, "NAME of the files; default: SOURCE's last component");
-    auto* full = run->add_flag("--full", w->full, "Everything, whatever the day");
-    run->add_flag("--incr", w->incremental, "Only what changed")->excludes(full);
+    run->add_option("SOURCE", w->to.source, "The folder to back up")->required();
+    run->add_option("DEST", w->to.destination, "The folder for the archives")->required();
+    run->add_option("--name", w->to.name, "NAME of the files; default: SOURCE's last component");
+    add_kind(*run, *w);
     run->add_option("--hash", w->hash, "sha256 (default) or md5")->check(CLI::IsMember(&hashes));
     run->add_option("--level", w->level, "fast, default or best")->check(CLI::IsMember(&levels));
-    run->add_flag("--zstd", w->zstd, "Zstandard (.tar.zst) instead of gzip");
-    run->add_option("--full-on", w->full_on, "Weekday of the full one: mon (default), tue, ...")
-        ->check(CLI::IsMember(&weekdays));
+    run->add_flag("--zstd", w->to.zstd, "Zstandard (.tar.zst) instead of gzip");
+    auto* all =
+        run->add_flag("--rehash", w->rehash, "Read every file, also those that look unchanged");
+    run->add_option("--rehash-part", w->rehash_part,
+                    "I/N: read one part of N of those that look unchanged, to find rot")
+        ->excludes(all);
+    add_excludes(*run, *w);
     run->callback([w, &chosen] {
         chosen = [w](environment& here) {
-            backup::options o;
-            o.source = w->source;
-            o.destination = w->archives;
-            o.name = w->name;
-            if (w->full) o.what = backup::kind::full;
-            if (w->incremental) o.what = backup::kind::incremental;
-            o.hash = hashes.at(w->hash);
-            o.level = levels.at(w->level);
-            o.full_on = std::chrono::weekday(weekdays.at(w->full_on));
-            o.zstd = w->zstd;
+            auto o = options_of(*w);
             o.watch = &here.log();
             return here.run(with_summary(here, make(here, std::move(o))));
         };

@@ -77,7 +77,9 @@ int exit_code_of(std::error_code failure) {
     if (failure == backup::errc::locked) return locked;
     if (failure == backup::errc::corrupt) return corrupt;
     if (failure == backup::errc::incomplete) return backup_incomplete;
-    if (failure == backup::errc::bad_name || failure == backup::errc::bad_source) return usage;
+    if (failure == backup::errc::bad_name || failure == backup::errc::bad_source ||
+        failure == backup::errc::bad_option)
+        return usage;
     return some_failed;
 }
 

@@ -103,7 +103,7 @@ TEST_CASE("backup run prints an archive record and the summary", "[backup]") {
                                    false);
     CHECK(text.code == 0);
     REQUIRE(text.lines.size() == 1);
-    CHECK(text.lines[0].find(".tar.zst: full, ") != std::string::npos);
+    CHECK(text.lines[0].find(".tar.zst: full (asked for), ") != std::string::npos);
 
     auto const back = trawl_backup({"restore", backups, (dir / "out").string()});
     CHECK(back.code == 0);

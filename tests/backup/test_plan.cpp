@@ -194,22 +194,91 @@ TEST_CASE("what stands on something that is gone goes with it", "[backup]") {
 TEST_CASE("full on the weekday, without a base, and after a missed one; else an increment",
           "[backup]") {
     sys_days const monday = 2026y / November / 23;
-    auto const on = [&](kind asked, int day, std::optional<int> full) {
-        return decide(asked, Monday, monday + days(day),
-                      full ? std::optional(monday + days(*full)) : std::nullopt);
+    auto const on = [&](kind asked, int day, std::optional<int> full,
+                        std::optional<weekday> full_on = Monday) -> std::optional<kind> {
+        options rules;
+        rules.what = asked;
+        rules.full_on = full_on;
+        std::optional<past> known;
+        if (full) known.emplace().full_day = monday + days(*full);
+        auto const made = decide(rules, monday + days(day), known);
+        if (!made) return std::nullopt;
+        CHECK_FALSE(made->why.empty());
+        return made->made;
     };
     CHECK(on(kind::automatic, 1, std::nullopt) == kind::full);
     CHECK(on(kind::automatic, 0, -3) == kind::full);
+    CHECK(on(kind::automatic, 0, 0) == kind::incremental); // the second run of a Monday
     for (int day = 1; day <= 6; ++day) CHECK(on(kind::automatic, day, 0) == kind::incremental);
-    CHECK(on(kind::automatic, 8, 0) == kind::full); // the Monday between was missed
-    CHECK(on(kind::automatic, 8, 1) == kind::full);
-    CHECK(on(kind::automatic, 8, 2) == kind::incremental);
-    CHECK(on(kind::automatic, 1, 5) == kind::incremental); // the clock was set back
+    for (int full = 0; full <= 6; ++full) {
+        CHECK(on(kind::automatic, 8, full) == kind::full); // the Monday between was missed
+        CHECK(on(kind::automatic, 13, full) == kind::full);
+    }
+    CHECK(on(kind::automatic, 13, 7) == kind::incremental);
+    CHECK(on(kind::automatic, 1, 5) == kind::full); // the clock was set back
     CHECK(on(kind::full, 2, 0) == kind::full);
     CHECK(on(kind::incremental, 0, -30) == kind::incremental);
     CHECK(on(kind::incremental, 1, std::nullopt) == std::nullopt);
-    CHECK(decide(kind::automatic, Sunday, monday - days(1), monday - days(3)) == kind::full);
-    CHECK(decide(kind::automatic, Sunday, monday, monday - days(1)) == kind::incremental);
+    CHECK(on(kind::differential, 0, -30) == kind::differential);
+    CHECK(on(kind::differential, 1, std::nullopt) == std::nullopt);
+    CHECK(on(kind::automatic, -1, -3, Sunday) == kind::full);
+    CHECK(on(kind::automatic, 0, -1, Sunday) == kind::incremental);
+    CHECK(on(kind::automatic, 0, -1000, std::nullopt) == kind::incremental);
+}
+
+TEST_CASE("a full is due by age, by number or by size", "[backup]") {
+    sys_days const today = 2026y / November / 25;
+    options rules;
+    rules.full_on = std::nullopt;
+    past known{today - days(10), 1000, 200, 3};
+    auto const made = [&] { return decide(rules, today, known)->made; };
+    CHECK(made() == kind::incremental);
+    rules.between = kind::differential;
+    CHECK(made() == kind::differential);
+    rules.full_every = days(11);
+    CHECK(made() == kind::differential);
+    rules.full_every = days(10);
+    CHECK(made() == kind::full);
+    CHECK(decide(rules, today, known)->why == "the last full is 10 days old");
+    rules.full_every = days(0);
+    rules.full_after = 4;
+    CHECK(made() == kind::differential);
+    rules.full_after = 3;
+    CHECK(made() == kind::full);
+    rules.full_after = 0;
+    rules.full_over_percent = 20;
+    CHECK(made() == kind::differential);
+    known.later_bytes = 201;
+    CHECK(made() == kind::full);
+    known.full_bytes = known.later_bytes = ~std::uint64_t(0);
+    CHECK(made() == kind::full);
+}
+
+TEST_CASE("every path belongs to one part of a rehash", "[backup]") {
+    for (std::uint32_t parts : {1u, 2u, 7u, 30u}) {
+        std::vector<int> count(parts);
+        for (int i = 0; i < 3000; ++i) {
+            auto const path = "folder/file" + std::to_string(i);
+            int in = 0;
+            for (std::uint32_t part = 1; part <= parts; ++part) {
+                bool const takes = rehash{part, parts}.takes(path);
+                in += takes;
+                count[part - 1] += takes;
+            }
+            if (in != 1) FAIL(path << " is in " << in << " of " << parts);
+        }
+        for (int n : count) CHECK(n > 3000 / static_cast<int>(parts) / 2);
+    }
+    CHECK_FALSE(rehash{}.takes("x"));
+
+    auto base = base_of({folder(""), file("a"), hard_link("b", "a")});
+    walked w;
+    w.entries = {folder(""), file("a"), hard_link("b", "a")};
+    auto const result = compare(std::move(w), &base, {1, 1});
+    CHECK(result.steps[0].what == action::keep);
+    CHECK(result.steps[1].what == action::verify);
+    CHECK(result.steps[2].what == action::keep);
+    CHECK(result.bytes_to_read == 100);
 }
 
 TEST_CASE("a folder's content stands right behind it", "[backup]") {
