@@ -183,6 +183,79 @@ struct verify_report {
 /// (errc::corrupt, exit 13).
 awaitable<verify_report> verify(offload_pool& cpu, verify_options configuration);
 
+struct list_options {
+    std::filesystem::path archives; ///< the folder with the backups
+    std::string name;               ///< empty: all names in it
+};
+
+/// One backup in a folder, by the first line of its manifest.
+struct archive_info {
+    std::string name;
+    kind made = kind::full;
+    std::chrono::system_clock::time_point created;
+    std::filesystem::path archive, manifest;
+    std::uint64_t bytes = 0; ///< size of the archive, as it was written
+    std::string stands_on;   ///< the manifest that an increment needs; empty for a full
+    std::string damage;      ///< what is wrong at first sight: header, size, no archive; or empty
+};
+
+/// The backups in a folder, by name and age. Throws error: no_such_archive, bad_name.
+awaitable<std::vector<archive_info>> list(offload_pool& cpu, list_options configuration);
+
+struct entries_options {
+    std::filesystem::path archives; ///< the folder with the backups
+    std::string name;               ///< empty: the only one in `archives`
+    std::optional<std::chrono::system_clock::time_point>
+        at;                         ///< the newest state not after this; empty: the latest
+    std::vector<std::string> paths; ///< as those of restore_options
+};
+
+/// One object in a state.
+struct entry_info {
+    std::string path;       ///< relative to the source, raw bytes; the source itself is ""
+    char type = 'f';        ///< f(ile) d(irectory) l(ink) p(ipe) c(haracter) b(lock) s(ocket)
+    std::uint32_t mode = 0; ///< permission bits, 07777
+    std::uint32_t uid = 0, gid = 0;
+    std::uint64_t size = 0;
+    std::int64_t mtime_ns = 0; ///< since 1970
+    std::string link;          ///< target of a symbolic link, first name of a hard link
+    bool hard_link = false;
+    std::string hash;    ///< hexadecimal; empty without content
+    std::string archive; ///< file name of the archive with the content; empty without
+    bool unsettled = false, stale = false; ///< changed while it was read; could not be read then
+};
+
+/// Calls each(ENTRY) for what `paths` choose of a state, sorted, on the caller's executor. Returns
+/// paths that chose nothing and manifests that were passed over. Throws error as restore().
+awaitable<std::vector<problem>> entries(offload_pool& cpu, entries_options configuration,
+                                        std::function<void(entry_info const&)> each);
+
+struct cat_options {
+    std::filesystem::path archives; ///< the folder with the backups
+    std::string path;               ///< of a file, relative to the source or absolute beneath it
+    std::string name;               ///< empty: the only one in `archives`
+    std::optional<std::chrono::system_clock::time_point>
+        at; ///< the newest state not after this; empty: the latest
+};
+
+struct cat_report {
+    std::filesystem::path manifest; ///< the state it is from
+    std::uint64_t bytes = 0;
+    duration searching{}, reading{}; ///< for the entry in the manifest; of the content
+};
+
+/// One file out of a backup: its line is searched in the manifest, which is not parsed, and no
+/// other blocks of the archive than those with its content are inflated.
+///
+/// take(BYTES) gets the content in order, on a thread of `cpu`, and may block there. Content within
+/// one block is checked before any of it goes out; of a larger file the hash is known at the end
+/// only, and errc::corrupt then takes back what went out.
+///
+/// Throws error: no_such_archive, bad_name, corrupt, the system's ENOENT, EISDIR, or ENOTSUP for
+/// what is no regular file. What `take` throws passes. Cancelling stops within one block.
+awaitable<cat_report> cat(offload_pool& cpu, cat_options configuration,
+                          std::function<void(std::string_view)> take);
+
 } // namespace trawl::backup
 
 template <>

@@ -261,10 +261,8 @@ entry read_entry(bj::array const& line, manifest const& state) {
     return e;
 }
 
-/// What restore relies on: paths stay inside, parents are folders, links lead to content, content
-/// is in the chain.
-void check_entry(entry const& e, manifest const& state) {
-    if (e.mode > 07777) refuse("a mode beyond 07777");
+/// What restore relies on: paths stay inside, parents are folders, links lead to content.
+void check_place(entry const& e, manifest const& state) {
     if (state.entries.empty()) {
         if (!e.path.empty() || e.type != file_type::folder) refuse("the root is missing");
     } else {
@@ -273,6 +271,15 @@ void check_entry(entry const& e, manifest const& state) {
         auto const* parent = state.find(parent_of(e.path));
         if (!parent || parent->type != file_type::folder) refuse("an entry without its folder");
     }
+    if (e.hard_link) {
+        auto const* leader = state.find(e.link);
+        if (!leader || !leader->has_content()) refuse("a hard link without its file");
+    }
+}
+
+/// What an entry says by itself: its content is in the chain.
+void check_entry(entry const& e, manifest const& state) {
+    if (e.mode > 07777) refuse("a mode beyond 07777");
     if (e.has_content() != static_cast<bool>(e.content) ||
         e.has_content() != (e.archive != no_archive))
         refuse("hash, archive and type do not agree");
@@ -284,10 +291,6 @@ void check_entry(entry const& e, manifest const& state) {
             refuse("content beyond the end of its archive");
     }
     if (e.type == file_type::symlink && e.link.empty()) refuse("a symbolic link to nothing");
-    if (e.hard_link) {
-        auto const* leader = state.find(e.link);
-        if (!leader || !leader->has_content()) refuse("a hard link without its file");
-    }
 }
 
 void read_blocks(bj::value const& value, chain_link& into) {
@@ -312,6 +315,7 @@ void read_line(bj::value const& value, manifest& into) {
         if (!into.deleted.empty() || !into.errors.empty()) refuse("an entry out of order");
         auto e = read_entry(*line, into);
         check_entry(e, into);
+        check_place(e, into);
         into.entries.push_back(std::move(e));
         return;
     }
@@ -373,6 +377,61 @@ std::optional<manifest> parse_manifest(std::string_view bytes, std::string& comp
         return std::nullopt;
     }
     return state;
+}
+
+namespace {
+
+/// Cuts the first line off; refuses when there is none.
+std::string_view take_line(std::string_view& from) {
+    auto const end = from.find('\n');
+    if (end == std::string_view::npos) refuse("the file ends too early");
+    auto const line = from.substr(0, end);
+    from.remove_prefix(end + 1);
+    return line;
+}
+
+} // namespace
+
+std::optional<manifest> parse_head(std::string_view bytes, std::string_view& rest,
+                                   std::string& complaint) {
+    manifest state;
+    std::size_t lines = 0;
+    try {
+        read_header(parse_line(take_line(bytes), {}), state);
+        for (++lines; lines <= state.chain.size(); ++lines)
+            read_blocks(parse_line(take_line(bytes), {}), state.chain[lines - 1]);
+    } catch (complaint_of_line const& reason) {
+        complaint = fmt::format("line {}: {}", lines + 1, reason.what);
+        return std::nullopt;
+    }
+    rest = bytes;
+    return state;
+}
+
+std::optional<entry> find_entry(std::string_view rest, manifest const& head, std::string_view path,
+                                std::string& complaint) try {
+    while (!rest.empty()) {
+        // The line that the middle lies in, from its begin.
+        auto const before = rest.substr(0, rest.size() / 2).rfind('\n');
+        auto const begin = before == std::string_view::npos ? 0 : before + 1;
+        auto beyond = rest.substr(begin);
+        auto const line = take_line(beyond);
+        if (line.starts_with('[')) {
+            auto const value = parse_line(line, {});
+            auto e = read_entry(value.get_array(), head);
+            check_entry(e, head);
+            if (e.path == path) return e;
+            if (path_before(e.path, path)) {
+                rest = beyond;
+                continue;
+            }
+        } // else: beyond the last entry
+        rest = rest.substr(0, begin);
+    }
+    return std::nullopt;
+} catch (complaint_of_line const& reason) {
+    complaint = reason.what;
+    return std::nullopt;
 }
 
 } // namespace trawl::backup::detail

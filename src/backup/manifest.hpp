@@ -67,4 +67,16 @@ std::optional<manifest> parse_manifest(std::string_view bytes, std::string& comp
 /// The header alone (no entries), for choosing among many; the rest is not looked at.
 std::optional<manifest> parse_header(std::string_view first_line, std::string& complaint);
 
+/// The header and the lists of blocks: a manifest without entries. `rest` becomes what follows them
+/// in `bytes`. nullopt as above.
+std::optional<manifest> parse_head(std::string_view bytes, std::string_view& rest,
+                                   std::string& complaint);
+
+/// Looks an entry up without parsing the others: `rest` are the lines behind the head, found by
+/// halving, as they are sorted. nullopt when it is not there (empty complaint) or a line on the way
+/// is damaged. The checksum of the file is not looked at: the entry's own hash tells what its
+/// content should be.
+std::optional<entry> find_entry(std::string_view rest, manifest const& head, std::string_view path,
+                                std::string& complaint);
+
 } // namespace trawl::backup::detail

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <ctime>
 #include <memory>
+#include <utility>
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -141,53 +142,45 @@ loaded load(int folder, std::string const& file, std::string const& shown,
     return {std::move(*state), file, hasher(hash::sha256).of(bytes)};
 }
 
-std::optional<std::int64_t> created(int folder, std::string const& file) {
+std::optional<manifest> load_header(int folder, std::string const& file, std::string& complaint) {
     auto opened = open_beneath(folder, file, O_RDONLY);
-    if (!opened) return std::nullopt;
     std::string bytes;
     for (;;) { // the header has a link for each increment since the full: some hundred bytes each
         char piece[4096];
-        auto const n = ::read(opened.get(), piece, sizeof piece);
+        auto const n = opened ? ::read(opened.get(), piece, sizeof piece) : -1;
         if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return std::nullopt;
+        if (n <= 0) {
+            complaint = n < 0 ? system_message(errno) : "line 1: the file ends too early";
+            return std::nullopt;
+        }
         std::string_view const read(piece, static_cast<std::size_t>(n));
         auto const end = read.find('\n');
         bytes += read.substr(0, end);
         if (end != std::string_view::npos) break;
     }
-    std::string complaint;
-    auto const header = parse_header(bytes, complaint);
-    if (!header) return std::nullopt;
-    return header->self().created_ns;
+    return parse_header(bytes, complaint);
 }
 
-namespace {
-
-struct candidate {
-    std::int64_t created_ns;
-    std::string file;
-};
-
-std::vector<candidate> candidates(int folder, std::string const& name,
-                                  std::optional<std::int64_t> until_ns,
-                                  std::vector<problem>& damage) {
-    std::vector<candidate> found;
+std::vector<std::string> candidates(int folder, std::string const& name,
+                                    std::optional<std::int64_t> until_ns,
+                                    std::vector<problem>& damage) {
+    std::vector<std::pair<std::int64_t, std::string>> dated_ones;
     for (auto const& file : list(folder)) {
         auto const dated = parse_dated(file);
         if (!dated || dated->name != name) continue;
-        auto const when = created(folder, file);
-        if (!when)
-            damage.push_back({file, "the first line of this manifest is damaged"});
-        else if (!until_ns || *when <= *until_ns)
-            found.push_back({*when, file});
+        std::string complaint;
+        auto const head = load_header(folder, file, complaint);
+        if (!head)
+            damage.push_back({file, complaint});
+        else if (!until_ns || head->self().created_ns <= *until_ns)
+            dated_ones.emplace_back(head->self().created_ns, file);
     }
-    std::sort(found.begin(), found.end(), [](candidate const& a, candidate const& b) {
-        return std::tie(b.created_ns, b.file) < std::tie(a.created_ns, a.file);
-    });
-    return found;
+    std::sort(dated_ones.rbegin(), dated_ones.rend());
+    std::vector<std::string> files;
+    if (!until_ns) files.push_back(latest_of(name));
+    for (auto& [when, file] : dated_ones) files.push_back(std::move(file));
+    return files;
 }
-
-} // namespace
 
 loaded newest(int folder, std::string const& shown, std::string const& name,
               std::optional<std::int64_t> until_ns, std::vector<problem>& damage,
@@ -205,10 +198,11 @@ loaded newest(int folder, std::string const& shown, std::string const& name,
         }
         return std::nullopt;
     };
-    if (!until_ns)
+    if (!until_ns) // most often all there is to it
         if (auto found = usable(latest_of(name))) return std::move(*found);
-    for (auto const& c : candidates(folder, name, until_ns, damage))
-        if (auto found = usable(c.file)) return std::move(*found);
+    for (auto const& file : candidates(folder, name, until_ns, damage))
+        if (until_ns || file != latest_of(name))
+            if (auto found = usable(file)) return std::move(*found);
     auto const where = "backup " + shown + " " + name;
     if (damage.empty()) throw error(errc::no_such_archive, where);
     throw error(errc::corrupt, where, damage.front().path + ": " + damage.front().message);

@@ -53,9 +53,14 @@ struct loaded {
 /// Throws error: no_such_archive, corrupt with the line, or the system's code.
 loaded load(int folder, std::string const& file, std::string const& shown, std::stop_token const&);
 
-/// When the backup of a dated manifest was made, from its header alone; nullopt when that is
-/// damaged.
-std::optional<std::int64_t> created(int folder, std::string const& file);
+/// The first line of a manifest (no entries, no lists of blocks); nullopt when that is damaged.
+std::optional<manifest> load_header(int folder, std::string const& file, std::string& complaint);
+
+/// The files that may hold the newest state of `name` not after `until` (nullopt: the latest), best
+/// first. A manifest without a sound first line is named in `damage`.
+std::vector<std::string> candidates(int folder, std::string const& name,
+                                    std::optional<std::int64_t> until_ns,
+                                    std::vector<problem>& damage);
 
 /// The newest state of `name` that is not after `until` (nullopt: the latest). A damaged manifest
 /// is passed over and named in `damage`. Throws error: no_such_archive when there is none, corrupt

@@ -8,6 +8,8 @@ void add_backup(CLI::App& app, action& chosen) {
     add_backup_run(*verb, chosen);
     add_backup_restore(*verb, chosen);
     add_backup_verify(*verb, chosen);
+    add_backup_list(*verb, chosen);
+    add_backup_cat(*verb, chosen);
 }
 
 } // namespace trawl::cli

@@ -19,6 +19,8 @@ namespace trawl::cli {
 void add_backup_run(CLI::App& backup, action& chosen);
 void add_backup_restore(CLI::App& backup, action& chosen);
 void add_backup_verify(CLI::App& backup, action& chosen);
+void add_backup_list(CLI::App& backup, action& chosen);
+void add_backup_cat(CLI::App& backup, action& chosen);
 
 /// The folder, the name and the moment that most of these verbs take.
 struct backup_words {

@@ -113,6 +113,20 @@ TEST_CASE("backup run prints an archive record and the summary", "[backup]") {
               .code == 0);
     CHECK(names(dir / "some") == std::vector<std::string>{"folder1"});
 
+    auto const listed = trawl_backup({"list", backups});
+    CHECK(listed.code == 0);
+    REQUIRE(listed.lines.size() == 4);
+    CHECK(listed.record(0).at("type") == "backup");
+    CHECK(listed.record(1).at("kind") == "incr");
+    auto const entries = trawl_backup({"list", backups, "a"});
+    CHECK(entries.code == 0);
+    REQUIRE(entries.lines.size() == 4);
+    CHECK(entries.record(1).at("path") == "a/b");
+    CHECK(entries.record(1).at("size") == 1);
+    CHECK(trawl_backup({"list", backups, "--entries"}, false).lines.size() ==
+          look_at(source).size() + 1); // a name with a newline
+    CHECK(trawl_backup({"cat", backups, "a-b"}).code == 0);
+    CHECK(trawl_backup({"cat", backups, "no such path"}).code == 1);
     auto const verified = trawl_backup({"verify", backups});
     CHECK(verified.code == 0);
     CHECK(verified.record(0).at("archives") == 3);

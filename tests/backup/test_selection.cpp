@@ -29,33 +29,33 @@ std::vector<std::string> chosen(manifest const& state, std::vector<std::string> 
     return found;
 }
 
-using list = std::vector<std::string>;
+using paths = std::vector<std::string>;
 
 } // namespace
 
 TEST_CASE("a path chooses itself, all beneath and the way to it", "[backup]") {
     auto const state = state_of({"", "a", "a/b", "a/b/c", "a/bc", "a-b", "z"});
     CHECK(chosen(state, {}).size() == 7);
-    CHECK(chosen(state, {"a/b"}) == list{"(", "(a", "a/b", "a/b/c"});
-    CHECK(chosen(state, {"./a/b/"}) == list{"(", "(a", "a/b", "a/b/c"});
-    CHECK(chosen(state, {"/home/me/a/b"}) == list{"(", "(a", "a/b", "a/b/c"});
-    CHECK(chosen(state, {"a/b/c", "z"}) == list{"(", "(a", "(a/b", "a/b/c", "z"});
-    CHECK(chosen(state, {"a", "a/b"}) == list{"(", "a", "a/b", "a/b/c", "a/bc"});
+    CHECK(chosen(state, {"a/b"}) == paths{"(", "(a", "a/b", "a/b/c"});
+    CHECK(chosen(state, {"./a/b/"}) == paths{"(", "(a", "a/b", "a/b/c"});
+    CHECK(chosen(state, {"/home/me/a/b"}) == paths{"(", "(a", "a/b", "a/b/c"});
+    CHECK(chosen(state, {"a/b/c", "z"}) == paths{"(", "(a", "(a/b", "a/b/c", "z"});
+    CHECK(chosen(state, {"a", "a/b"}) == paths{"(", "a", "a/b", "a/b/c", "a/bc"});
     CHECK(chosen(state, {"."}).size() == 7);
     CHECK(chosen(state, {"/home/me"}).size() == 7);
-    CHECK(chosen(state, {"b", "/home/meat"}) == list{"?b", "?/home/meat"});
+    CHECK(chosen(state, {"b", "/home/meat"}) == paths{"?b", "?/home/meat"});
 }
 
 TEST_CASE("a pattern stays within components, and two stars do not", "[backup]") {
     auto const state = state_of({"", "a", "a/b.c", "a/d", "a/d/b.c", "b.c", "x[1]", "x1"});
-    CHECK(chosen(state, {"*.c"}) == list{"(", "b.c"});
-    CHECK(chosen(state, {"*/*.c"}) == list{"(", "(a", "a/b.c"});
-    CHECK(chosen(state, {"**/*.c"}) == list{"(", "(a", "a/b.c", "(a/d", "a/d/b.c", "b.c"});
-    CHECK(chosen(state, {"a/**"}) == list{"(", "a", "a/b.c", "a/d", "a/d/b.c"});
-    CHECK(chosen(state, {"?"}) == list{"(", "a", "a/b.c", "a/d", "a/d/b.c"});
-    CHECK(chosen(state, {"x[1]"}) == list{"(", "x[1]"}); // what is there is no pattern
-    CHECK(chosen(state, {"x[0-9]"}) == list{"(", "x1"});
-    CHECK(chosen(state, {"y*"}) == list{"?y*"});
+    CHECK(chosen(state, {"*.c"}) == paths{"(", "b.c"});
+    CHECK(chosen(state, {"*/*.c"}) == paths{"(", "(a", "a/b.c"});
+    CHECK(chosen(state, {"**/*.c"}) == paths{"(", "(a", "a/b.c", "(a/d", "a/d/b.c", "b.c"});
+    CHECK(chosen(state, {"a/**"}) == paths{"(", "a", "a/b.c", "a/d", "a/d/b.c"});
+    CHECK(chosen(state, {"?"}) == paths{"(", "a", "a/b.c", "a/d", "a/d/b.c"});
+    CHECK(chosen(state, {"x[1]"}) == paths{"(", "x[1]"}); // what is there is no pattern
+    CHECK(chosen(state, {"x[0-9]"}) == paths{"(", "x1"});
+    CHECK(chosen(state, {"y*"}) == paths{"?y*"});
 }
 
 TEST_CASE("two stars stand for any number of components", "[backup]") {

@@ -1,0 +1,120 @@
+#include "backup/finding.hpp"
+
+#include "backup/selection.hpp"
+#include "backup/sparse.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <stdexcept>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+namespace trawl::backup::detail {
+
+mapped_file::mapped_file(int file, std::string const& where) {
+    struct stat facts {};
+    if (::fstat(file, &facts) != 0) fail(errno, where);
+    size_ = static_cast<std::size_t>(facts.st_size);
+    if (size_ == 0) return;
+    at_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0);
+    if (at_ == MAP_FAILED) fail(errno, where);
+}
+
+mapped_file::~mapped_file() {
+    if (size_ > 0) ::munmap(at_, size_);
+}
+
+void finding::find(std::stop_token const& stop) {
+    shown_ = options_.archives.string();
+    folder_ = open_archives(shown_);
+    options_.name = choose_name(folder_.get(), shown_, options_.name);
+    auto const where = "backup " + shown_ + " " + options_.name;
+    std::vector<problem> damage;
+    auto const latest = latest_of(options_.name);
+    if (!options_.at && look_in(latest, stop)) return;
+    for (auto const& file :
+         candidates(folder_.get(), options_.name, since_1970(options_.at), damage))
+        if ((options_.at || file != latest) && look_in(file, stop)) return;
+    if (damage.empty()) throw error(errc::no_such_archive, where);
+    throw error(errc::corrupt, where, damage.front().path + ": " + damage.front().message);
+}
+
+// False when there is no such file of the folder.
+bool finding::look_in(std::string const& file, std::stop_token const& stop) {
+    auto const where = shown_ + "/" + file;
+    auto const opened = open_beneath(folder_.get(), file, O_RDONLY);
+    if (!opened && errno == ENOENT) return false;
+    if (!opened) fail(errno, where);
+    mapped_file const text(opened.get(), where);
+    std::string complaint;
+    std::string_view lines;
+    auto head = parse_head(text.bytes(), lines, complaint);
+    if (!head) throw error(errc::corrupt, "backup " + where, complaint);
+    file_ = file;
+    head_ = std::move(*head);
+    auto const path = relative_to(head_.root, options_.path);
+    auto found = find_entry(lines, head_, path, complaint);
+    if (found && found->hard_link) found = find_entry(lines, head_, found->link, complaint);
+    if (!found) {
+        // Is it not there, or was the search led astray? The whole of the file tells.
+        load(folder_.get(), file, shown_, stop);
+        throw error(system_code(ENOENT), "backup " + where + ": " + options_.path);
+    }
+    entry_ = std::move(*found);
+    must_be_file(path);
+    return true;
+}
+
+void finding::must_be_file(std::string const& path) const {
+    auto const where = "backup " + shown_ + "/" + file_ + ": " + path;
+    if (entry_.type == file_type::folder) throw error(system_code(EISDIR), where);
+    if (entry_.type == file_type::symlink)
+        throw error(system_code(ENOTSUP), where, "is a symbolic link to " + entry_.link);
+    if (!entry_.has_content()) throw error(system_code(ENOTSUP), where, "is no regular file");
+}
+
+void finding::read(std::stop_token const& stop, std::function<void(std::string_view)> const& take) {
+    open_archive const archive(folder_.get(), head_.chain[entry_.archive]);
+    auto const where = "backup " + shown_ + "/" + archive.name;
+    if (archive.failure == ENOENT) throw error(errc::no_such_archive, where, file_ + " needs it");
+    if (!archive.file) fail(archive.failure, shown_ + "/" + archive.name);
+    std::string const zeros(64 * 1024, '\0');
+    std::uint64_t given = 0;
+    auto const fill = [&](std::uint64_t up_to) {
+        while (given < up_to) {
+            stop_point(stop);
+            auto const n = std::min<std::uint64_t>(up_to - given, zeros.size());
+            take(std::string_view(zeros).substr(0, static_cast<std::size_t>(n)));
+            given += n;
+        }
+    };
+    try {
+        content_reader reader(archive, head_.algorithm);
+        std::string_view all;
+        if (entry_.stored != 0) {
+            sparse_reader holes(entry_.size);
+            bool sound = true;
+            reader.read(entry_, stop, [&](std::string_view bytes) {
+                sound = sound && holes.feed(bytes, [&](std::uint64_t at, std::string_view piece) {
+                    fill(at);
+                    take(piece);
+                    given += piece.size();
+                });
+            });
+            if (!sound || !holes.complete())
+                throw std::runtime_error("its map of holes is not sound");
+            fill(entry_.size);
+        } else if (reader.whole(entry_, all)) { // checked before any of it goes out
+            if (!all.empty()) take(all);
+        } else
+            reader.read(entry_, stop, take);
+    } catch (std::system_error const&) {
+        throw;
+    } catch (std::runtime_error const& damage) {
+        throw error(errc::corrupt, where + ": " + options_.path, damage.what());
+    }
+}
+
+} // namespace trawl::backup::detail

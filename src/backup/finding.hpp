@@ -1,0 +1,57 @@
+#pragma once
+
+#include "backup/reading.hpp"
+#include "backup/repository.hpp"
+
+#include <trawl/backup.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+namespace trawl::backup::detail {
+
+/// A file mapped into memory to be read.
+class mapped_file {
+public:
+    /// Throws error naming `where`.
+    mapped_file(int file, std::string const& where);
+    mapped_file(mapped_file const&) = delete;
+    ~mapped_file();
+    std::string_view bytes() const noexcept { return {static_cast<char const*>(at_), size_}; }
+
+private:
+    void* at_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+/// A file of a backup by its path, without parsing the manifest. Blocks: for pool jobs.
+class finding {
+public:
+    explicit finding(cat_options o) : options_(std::move(o)) {}
+
+    /// The manifest that counts, and the entry in it; follows a hard link to its file. Throws error:
+    /// no_such_archive, bad_name, corrupt, or no_such_file_or_directory, is_a_directory and
+    /// not_supported by what the path is.
+    void find(std::stop_token const& stop);
+    /// Hands the content out in pieces, holes as zeros, and checks its hash. Throws error: corrupt.
+    void read(std::stop_token const& stop, std::function<void(std::string_view)> const& take);
+
+    std::filesystem::path manifest_file() const { return options_.archives / file_; }
+    std::uint64_t bytes() const noexcept { return entry_.size; }
+
+private:
+    bool look_in(std::string const& file, std::stop_token const& stop);
+    void must_be_file(std::string const& path) const;
+
+    cat_options options_;
+    std::string shown_, file_;
+    descriptor folder_;
+    manifest head_; ///< without entries
+    entry entry_;
+};
+
+} // namespace trawl::backup::detail
