@@ -3,12 +3,15 @@
 /// Everything. A source that names what it uses compiles faster.
 #include <trawl/async.hpp>
 #include <trawl/backup.hpp>
+#include <trawl/dkim.hpp>
 #include <trawl/dns.hpp>
 #include <trawl/error.hpp>
 #include <trawl/icmp.hpp>
 #include <trawl/icmp_tally.hpp>
 #include <trawl/limiter.hpp>
 #include <trawl/mime.hpp>
+#include <trawl/mime_content.hpp>
+#include <trawl/mime_part.hpp>
 #include <trawl/mutex.hpp>
 #include <trawl/net.hpp>
 #include <trawl/observer.hpp>

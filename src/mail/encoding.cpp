@@ -1,78 +1,119 @@
 #include "mail/encoding.hpp"
 
-#include <fmt/format.h>
+#include "mail/characters.hpp"
 
 #include <algorithm>
-#include <cstdint>
+#include <array>
 #include <cstring>
-#include <vector>
+#include <utility>
 
 namespace trawl::mime::detail {
 namespace {
 
-constexpr std::size_t line_limit = 76, word_limit = 75;
-constexpr std::string_view word_begin_q = "=?utf-8?q?", word_begin_b = "=?utf-8?b?",
-                           word_end = "?=";
-constexpr std::size_t word_payload = word_limit - word_begin_q.size() - word_end.size();
-constexpr char hex[] = "0123456789ABCDEF";
-
-constexpr bool is_blank(char c) { return c == ' ' || c == '\t'; }
-constexpr bool is_alnum(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-constexpr bool is_printable(char c) { return c >= ' ' && c <= '~'; }
-constexpr bool is_atext(char c) {
-    return is_alnum(c) || std::string_view("!#$%&'*+-/=?^_`{|}~").find(c) != std::string_view::npos;
-}
-/// What an encoded-word in a phrase may hold as it is (RFC 2047 §5 (3)); the same set serves
-/// everywhere.
-constexpr bool is_word_text(char c) {
-    return is_alnum(c) || c == '!' || c == '*' || c == '+' || c == '-' || c == '/';
-}
-/// attribute-char of RFC 2231 §7.
-constexpr bool is_attribute_char(char c) {
-    return is_alnum(c) || std::string_view("!#$&+-.^_`{|}~").find(c) != std::string_view::npos;
+std::uint64_t eight_bytes(char const* at) {
+    std::uint64_t word;
+    std::memcpy(&word, at, 8);
+    return word;
 }
 
-void append_hex(std::string& out, char escape, char c) {
-    auto const byte = static_cast<unsigned char>(c);
-    out += escape, out += hex[byte >> 4], out += hex[byte & 15];
+constexpr std::uint64_t every(unsigned char byte) { return byte * 0x0101010101010101u; }
+/// A high bit where a byte of `word` is 0, and never where all bytes are not.
+constexpr std::uint64_t zeros(std::uint64_t word) {
+    return (word - every(1)) & ~word & every(0x80);
 }
 
-std::string q_encoded(std::string_view bytes) {
-    std::string out;
-    for (char c : bytes) {
-        if (c == ' ')
-            out += '_';
-        else if (is_word_text(c))
-            out += c;
-        else
-            append_hex(out, '=', c);
+/// Eight bytes that are printable ASCII and neither '=' nor DEL, so that nobody asks for more.
+constexpr bool is_dull(std::uint64_t word) {
+    auto const controls = (word - every(32)) & ~word & every(0x80);
+    return ((word & every(0x80)) | controls | zeros(word ^ every('=')) |
+            zeros(word ^ every(127))) == 0;
+}
+
+/// The two characters of each 12 bits.
+constexpr auto base64_pairs = [] {
+    constexpr std::string_view alphabet =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    std::array<std::array<char, 2>, 4096> pairs{};
+    for (std::size_t i = 0; i < pairs.size(); ++i) pairs[i] = {alphabet[i >> 6], alphabet[i & 63]};
+    return pairs;
+}();
+
+/// Writes the characters for `size` bytes, padded, and returns their end.
+char* encode_base64(char const* from, std::size_t size, char* to) {
+    auto const put = [&](std::uint64_t twelve_bits) {
+        std::memcpy(to, base64_pairs[twelve_bits & 4095].data(), 2);
+        to += 2;
+    };
+    for (; size >= 8; size -= 6, from += 6) { // six of the eight bytes that one load gets
+        std::uint64_t word = 0;
+        for (int i = 0; i < 8; ++i) word = word << 8 | static_cast<unsigned char>(from[i]);
+        put(word >> 52), put(word >> 40), put(word >> 28), put(word >> 16);
     }
-    return out;
+    while (size > 0) {
+        auto const taken = std::min<std::size_t>(size, 3);
+        std::uint32_t word = 0;
+        for (std::size_t i = 0; i < 3; ++i)
+            word = word << 8 | (i < taken ? static_cast<unsigned char>(from[i]) : 0u);
+        put(word >> 12), put(word);
+        if (taken < 3) to[-1] = '=';
+        if (taken < 2) to[-2] = '=';
+        from += taken, size -= taken;
+    }
+    return to;
 }
 
-/// True when a word of a header can stand as it is: printable ASCII that no reader takes for an
-/// encoded-word, and that fits into a line.
-bool is_plain_word(std::string_view word) {
-    return word.size() < line_limit && word.find("=?") == std::string_view::npos &&
-           std::all_of(word.begin(), word.end(), is_printable);
-}
+/// What quoted-printable leaves as it is inside a line.
+constexpr auto stands_in_qp = [] {
+    std::array<bool, 256> plain{};
+    for (std::size_t c = 32; c < 127; ++c) plain[c] = c != '=';
+    plain['\t'] = true;
+    return plain;
+}();
 
-/// A word of unstructured text and the blanks before it.
-struct spaced_word {
-    std::string_view blanks, word;
+/// One line of quoted-printable in the making.
+class qp_line {
+public:
+    explicit qp_line(std::string& out) : out_(out) {}
+    /// Bytes that stand for themselves; `last`: the line ends behind them.
+    void plain(std::string_view run, bool last) {
+        while (!run.empty()) {
+            std::size_t const room = (last ? 76u : 75u) - column_;
+            if (run.size() <= room) {
+                out_ += run, column_ += run.size();
+                return;
+            }
+            auto const taken = 75 - column_;
+            out_ += run.substr(0, taken);
+            run.remove_prefix(taken);
+            soft_break();
+        }
+    }
+    void escaped(char c, bool last) {
+        if (column_ + 3 > (last ? 76u : 75u)) soft_break();
+        constexpr char hex[] = "0123456789ABCDEF";
+        auto const byte = static_cast<unsigned char>(c);
+        out_ += '=', out_ += hex[byte >> 4], out_ += hex[byte & 15];
+        column_ += 3;
+    }
+
+private:
+    void soft_break() { out_ += "=\r\n", column_ = 0; }
+    std::string& out_;
+    std::size_t column_ = 0;
 };
-std::vector<spaced_word> split_words(std::string_view text) {
-    std::vector<spaced_word> words;
-    for (std::size_t at = 0; at < text.size();) {
-        auto const begin = at;
-        while (at < text.size() && is_blank(text[at])) ++at;
-        auto const word = at;
-        while (at < text.size() && !is_blank(text[at])) ++at;
-        words.push_back({text.substr(begin, word - begin), text.substr(word, at - word)});
+
+void append_qp_row(std::string& out, std::string_view row) {
+    qp_line line(out);
+    bool const touched = row.starts_with('.') || row.starts_with("From ");
+    for (std::size_t i = 0; i < row.size();) {
+        auto end = i;
+        if (i > 0 || !touched)
+            while (end < row.size() && stands_in_qp[static_cast<unsigned char>(row[end])]) ++end;
+        if (end == row.size() && is_blank(row.back())) --end; // a blank at the end would be lost
+        line.plain(row.substr(i, end - i), end == row.size());
+        if (end < row.size()) line.escaped(row[end], end + 1 == row.size());
+        i = end + 1;
     }
-    return words;
 }
 
 } // namespace
@@ -101,13 +142,9 @@ std::size_t utf8_length(std::string_view text) noexcept {
 
 bool is_utf8(std::string_view text) noexcept {
     while (!text.empty()) {
-        if (text.size() >= 8) { // eight ASCII bytes at a time
-            std::uint64_t word;
-            std::memcpy(&word, text.data(), 8);
-            if ((word & 0x8080808080808080u) == 0) {
-                text.remove_prefix(8);
-                continue;
-            }
+        if (text.size() >= 8 && (eight_bytes(text.data()) & every(0x80)) == 0) {
+            text.remove_prefix(8);
+            continue;
         }
         auto const length = utf8_length(text);
         if (length == 0) return false;
@@ -116,59 +153,54 @@ bool is_utf8(std::string_view text) noexcept {
     return true;
 }
 
+bool is_ascii(std::string_view text) noexcept {
+    return std::none_of(text.begin(), text.end(), is_8bit);
+}
+
+void line_ends::write(std::string_view chunk, std::string& out) {
+    auto const place = [&](char c, std::size_t before) { // memchr beats find_first_of by far
+        auto const* const found = static_cast<char const*>(std::memchr(chunk.data(), c, before));
+        return found ? static_cast<std::size_t>(found - chunk.data()) : before;
+    };
+    if (chunk.empty()) return;
+    if (std::exchange(after_cr_, false) && chunk.front() == '\n') chunk.remove_prefix(1);
+    while (!chunk.empty()) {
+        auto const end = place('\r', place('\n', chunk.size()));
+        out += chunk.substr(0, end);
+        after_cr_ = end < chunk.size() && chunk[end] == '\r';
+        if (end == chunk.size()) break;
+        out += "\r\n";
+        chunk.remove_prefix(end + 1);
+        if (after_cr_ && chunk.starts_with('\n')) chunk.remove_prefix(1), after_cr_ = false;
+    }
+}
+
 std::string with_crlf(std::string_view text) {
     std::string out;
     out.reserve(text.size() + text.size() / 32 + 2);
-    auto const place = [&](char c, std::size_t before) { // memchr beats find_first_of by far
-        auto const* const found = static_cast<char const*>(std::memchr(text.data(), c, before));
-        return found ? static_cast<std::size_t>(found - text.data()) : before;
-    };
-    while (!text.empty()) {
-        auto const end = place('\r', place('\n', text.size()));
-        out += text.substr(0, end);
-        text.remove_prefix(end);
-        if (text.empty()) break;
-        out += "\r\n";
-        text.remove_prefix(text.substr(0, 2) == "\r\n" ? 2 : 1);
-    }
+    line_ends().write(text, out);
     return out;
-}
-
-static void append_base64(std::string& out, std::string_view bytes) {
-    static constexpr char alphabet[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    auto const begin = out.size();
-    out.resize(begin + (bytes.size() + 2) / 3 * 4, '=');
-    auto* to = out.data() + begin;
-    auto const* from = reinterpret_cast<unsigned char const*>(bytes.data());
-    for (auto left = bytes.size(); left >= 3; left -= 3, from += 3) {
-        *to++ = alphabet[from[0] >> 2];
-        *to++ = alphabet[(from[0] << 4 | from[1] >> 4) & 63];
-        *to++ = alphabet[(from[1] << 2 | from[2] >> 6) & 63];
-        *to++ = alphabet[from[2] & 63];
-    }
-    if (bytes.size() % 3 == 0) return;
-    unsigned const second = bytes.size() % 3 == 2 ? from[1] : 0u;
-    *to++ = alphabet[from[0] >> 2];
-    *to++ = alphabet[(from[0] << 4 | second >> 4) & 63];
-    if (bytes.size() % 3 == 2) *to = alphabet[second << 2 & 63];
 }
 
 std::string base64(std::string_view bytes) {
-    std::string out;
-    append_base64(out, bytes);
+    std::string out((bytes.size() + 2) / 3 * 4, '\0');
+    encode_base64(bytes.data(), bytes.size(), out.data());
     return out;
 }
 
-std::string base64_lines(std::string_view bytes) {
-    constexpr std::size_t line = 57; // 76 characters
-    std::string out;
-    out.reserve(bytes.size() / line * 78 + 80);
-    for (; !bytes.empty(); bytes.remove_prefix(std::min(line, bytes.size()))) {
-        append_base64(out, bytes.substr(0, line));
-        out += "\r\n";
+void append_base64_lines(std::string& out, std::string_view bytes) {
+    auto const begin = out.size();
+    out.resize(begin + base64_size(bytes.size()));
+    auto* to = out.data() + begin;
+    for (; !bytes.empty(); bytes.remove_prefix(std::min(base64_line, bytes.size()))) {
+        to = encode_base64(bytes.data(), std::min(base64_line, bytes.size()), to);
+        *to++ = '\r', *to++ = '\n';
     }
-    return out;
+}
+
+std::uint64_t base64_size(std::uint64_t bytes) noexcept {
+    auto const lines = (bytes + base64_line - 1) / base64_line;
+    return (bytes + 2) / 3 * 4 + 2 * lines;
 }
 
 std::string quoted_printable(std::string_view text) {
@@ -176,22 +208,7 @@ std::string quoted_printable(std::string_view text) {
     out.reserve(text.size() + text.size() / 4);
     while (!text.empty()) {
         auto const end = std::min(text.find("\r\n"), text.size());
-        auto const row = text.substr(0, end);
-        bool const from = row.substr(0, 5) == "From ";
-        std::size_t column = 0;
-        for (std::size_t i = 0; i < row.size(); ++i) {
-            char const c = row[i];
-            bool const last = i + 1 == row.size();
-            bool const changed = (i == 0 && (c == '.' || from)) || (last && is_blank(c));
-            bool const plain = c != '=' && (is_printable(c) || c == '\t') && !changed;
-            std::size_t const needed = plain ? 1 : 3;
-            if (column + needed > (last ? 76u : 75u)) out += "=\r\n", column = 0;
-            if (plain)
-                out += c;
-            else
-                append_hex(out, '=', c);
-            column += needed;
-        }
+        append_qp_row(out, text.substr(0, end));
         text.remove_prefix(end);
         if (text.empty()) break;
         out += "\r\n";
@@ -204,9 +221,11 @@ survey look_at(std::string_view text) noexcept {
     survey seen;
     std::size_t begin = 0;
     for (std::size_t i = 0; i < text.size(); ++i) {
+        while (i + 8 <= text.size() && is_dull(eight_bytes(text.data() + i))) i += 8;
+        if (i == text.size()) break;
         auto const byte = static_cast<unsigned char>(text[i]);
         if (text[i] == '\r' && i + 1 < text.size() && text[i + 1] == '\n') {
-            seen.longest_line = std::max(seen.longest_line, i - begin);
+            seen.longest_line = std::max<std::uint64_t>(seen.longest_line, i - begin);
             begin = i + 2, ++i;
         } else if (byte > 127)
             ++seen.eight_bit;
@@ -215,7 +234,7 @@ survey look_at(std::string_view text) noexcept {
         else if (byte == '=')
             ++seen.equals;
     }
-    seen.longest_line = std::max(seen.longest_line, text.size() - begin);
+    seen.longest_line = std::max<std::uint64_t>(seen.longest_line, text.size() - begin);
     return seen;
 }
 
@@ -229,7 +248,7 @@ std::string_view to_string(encoding e) noexcept {
     return "";
 }
 
-encoding choose(survey const& text, std::size_t size, bool allow_8bit) noexcept {
+encoding choose(survey const& text, std::uint64_t size, bool allow_8bit) noexcept {
     constexpr std::size_t longest_allowed = 998; // RFC 5322 §2.1.1
     if (text.controls == 0 && text.longest_line <= longest_allowed) {
         if (text.eight_bit == 0) return encoding::seven_bit;
@@ -238,144 +257,6 @@ encoding choose(survey const& text, std::size_t size, bool allow_8bit) noexcept 
     auto const escapes = text.eight_bit + text.controls + text.equals;
     // Legible as long as it is not much longer.
     return 3 * escapes <= size ? encoding::quoted_printable : encoding::base64;
-}
-
-std::string encoded(std::string_view text, encoding e) {
-    switch (e) {
-    case encoding::quoted_printable: return quoted_printable(text);
-    case encoding::base64: return base64_lines(text);
-    default: return std::string(text);
-    }
-}
-
-std::string quoted_string(std::string_view text) {
-    std::string out = "\"";
-    for (char c : text) {
-        if (c == '"' || c == '\\') out += '\\';
-        out += c;
-    }
-    return out += '"';
-}
-
-header_line::header_line(std::string_view name) : out_(name), column_(name.size() + 1) {
-    out_ += ':';
-}
-
-void header_line::append(std::string_view blanks, std::string_view token) {
-    auto const needed = blanks.size() + token.size();
-    // A fold that leaves the token too long all the same would only add a line.
-    if (column_ + needed > line_limit && needed <= line_limit) out_ += "\r\n", column_ = 0;
-    out_ += blanks, out_ += token;
-    column_ += needed;
-}
-
-void header_line::glue(std::string_view token) {
-    out_ += token;
-    column_ += token.size();
-}
-
-void header_line::encoded_words(std::string_view text) {
-    // Q stays legible for the Latin scripts; B is a third shorter for the others.
-    bool const as_q = q_encoded(text).size() <= 2 * text.size();
-    auto const cost = [&](std::size_t bytes, std::string_view more) {
-        return as_q ? bytes + q_encoded(more).size() : (bytes + more.size() + 2) / 3 * 4;
-    };
-    constexpr std::size_t overhead = word_limit - word_payload;
-    while (!text.empty()) {
-        // The rest of this line takes the first word if it is worth it, else the word begins the
-        // next one.
-        auto const room = column_ + 1 + overhead + 16 <= line_limit
-                              ? line_limit - column_ - 1 - overhead
-                              : word_payload;
-        auto const payload = std::min(room, word_payload);
-        std::size_t taken = 0, q_bytes = 0;
-        while (taken < text.size()) {
-            auto const character =
-                text.substr(taken, std::max<std::size_t>(1, utf8_length(text.substr(taken))));
-            if (cost(as_q ? q_bytes : taken, character) > payload) break;
-            if (as_q) q_bytes += q_encoded(character).size();
-            taken += character.size();
-        }
-        auto const piece = text.substr(0, taken);
-        std::string word(as_q ? word_begin_q : word_begin_b);
-        word += as_q ? q_encoded(piece) : base64(piece);
-        word += word_end;
-        append(" ", word);
-        text.remove_prefix(taken);
-    }
-}
-
-void header_line::text(std::string_view utf8) {
-    auto const words = split_words(utf8);
-    auto const plain = [&](std::size_t i) {
-        bool const edge = (i == 0 && !words[i].blanks.empty()) || words[i].word.empty();
-        return !edge && words[i].blanks.size() < 32 && is_plain_word(words[i].word);
-    };
-    std::size_t first = 0, last = words.size(); // [first, last) is what becomes encoded-words
-    while (first < last && plain(first)) ++first;
-    while (last > first && plain(last - 1)) --last;
-    // The blank before and behind an encoded-word must be one blank; what is more belongs inside.
-    while (first > 0 && first < last && words[first].blanks != " ") --first;
-    while (last < words.size() && first < last && words[last].blanks != " ") ++last;
-    auto const stand = [&](std::size_t i) {
-        append(i == 0 ? " " : words[i].blanks, words[i].word);
-    };
-    for (std::size_t i = 0; i < first; ++i) stand(i);
-    if (first < last) {
-        auto const* const begin = first == 0 ? utf8.data() : words[first].word.data();
-        auto const* const end = words[last - 1].word.data() + words[last - 1].word.size();
-        encoded_words({begin, static_cast<std::size_t>(end - begin)});
-    }
-    for (std::size_t i = last; i < words.size(); ++i) stand(i);
-}
-
-void header_line::phrase(std::string_view utf8) {
-    auto const printable = is_plain_word(utf8);
-    bool const atoms =
-        printable && utf8.find("  ") == std::string_view::npos && utf8.front() != ' ' &&
-        utf8.back() != ' ' &&
-        std::all_of(utf8.begin(), utf8.end(), [](char c) { return is_atext(c) || c == ' '; });
-    if (atoms) {
-        for (auto const& [blanks, atom] : split_words(utf8)) word(atom);
-    } else if (printable)
-        word(quoted_string(utf8));
-    else
-        encoded_words(utf8);
-}
-
-void header_line::parameter(std::string_view name, std::string_view utf8) {
-    glue(";");
-    if (auto const plain = fmt::format("{}={}", name, quoted_string(utf8));
-        is_plain_word(utf8) && plain.size() + 2 <= line_limit) {
-        word(plain);
-        return;
-    }
-    std::string value = "utf-8''";
-    std::vector<std::string> sections;
-    for (std::size_t at = 0; at < utf8.size();) {
-        auto const length = std::max<std::size_t>(1, utf8_length(utf8.substr(at)));
-        std::string character;
-        for (char c : utf8.substr(at, length)) {
-            if (is_attribute_char(c))
-                character += c;
-            else
-                append_hex(character, '%', c);
-        }
-        // " name*NNN*=" and ";" around it
-        if (value.size() + character.size() + name.size() + 9 > line_limit)
-            sections.push_back(std::move(value)), value.clear();
-        value += character;
-        at += length;
-    }
-    if (sections.empty()) {
-        word(fmt::format("{}*={}", name, value));
-        return;
-    }
-    sections.push_back(std::move(value));
-    for (std::size_t i = 0; i < sections.size(); ++i) {
-        if (i > 0) glue(";");
-        word(fmt::format("{}*{}*={}", name, i, sections[i]));
-    }
 }
 
 } // namespace trawl::mime::detail

@@ -12,6 +12,7 @@
 
 #include <trawl/error.hpp>
 #include <trawl/mime.hpp>
+#include <trawl/mime_part.hpp>
 #include <trawl/ssh_config.hpp>
 #include <trawl/targets.hpp>
 
@@ -239,11 +240,45 @@ void run_mime(std::string_view input) {
     tried([&] { letter.attach(std::string(input), std::string(name)); });
     tried([&] {
         for (auto const& m : mime::parse_mailboxes(mailboxes))
-            require(mime::detail::address_fault(m.address).empty(),
+            require(mime::detail::address_fault(m.address, true).empty(),
                     "parse_mailboxes gave an address that is none");
     });
+    if (letter.needs_utf8()) return look_at_message(letter.serialize(mime::transport::utf8), false);
     look_at_message(letter.serialize(mime::transport::seven_bit), true);
     look_at_message(letter.serialize(mime::transport::eight_bit), false);
+}
+
+bool same(mime::part const& a, mime::part const& b) {
+    return a.fields == b.fields && a.type == b.type && a.parameters == b.parameters &&
+           a.disposition == b.disposition && a.disposition_parameters == b.disposition_parameters &&
+           a.body.bytes() == b.body.bytes() &&
+           std::ranges::equal(a.parts, b.parts,
+                              [](auto const& x, auto const& y) { return same(x, y); });
+}
+
+void look_at_part(mime::part const& p, std::size_t depth) {
+    require(depth <= 51, "nested beyond the limit");
+    require(mime::detail::is_utf8(mime::text_of(p)) || !p.param("charset").empty(),
+            "text that is not UTF-8");
+    for (auto const& [name, value] : p.fields) {
+        require(mime::detail::is_utf8(value), "a value that is not UTF-8");
+        require(value.find_first_of("\r\n\0"sv) == std::string::npos, "a line break in a value");
+    }
+    for (auto const& child : p.parts) look_at_part(child, depth + 1);
+}
+
+/// A message of a stranger: what is read survives being written.
+void run_mail(std::string_view input) {
+    auto const tree = mime::read(input);
+    look_at_part(tree, 0);
+    auto const written = mime::write(tree, mime::transport::utf8);
+    for (std::size_t i = 0, begin = 0; i < written.size(); ++i) {
+        if (written[i] != '\n') continue;
+        require(i > 0 && written[i - 1] == '\r', "a bare LF");
+        require(i - begin <= 999, "a line of more than 998 bytes");
+        begin = i + 1;
+    }
+    require(same(mime::read(written), tree), "a message does not survive being written");
 }
 
 // ---- known_hosts ----
@@ -397,6 +432,7 @@ constexpr entry all[] = {
     {"icmp", run_icmp}, {"targets", run_targets},         {"smtp", run_smtp},
     {"mime", run_mime}, {"known_hosts", run_known_hosts}, {"manifest", run_manifest},
     {"dns", run_dns},   {"ssh_config", run_ssh_config},   {"sftp", run_sftp},
+    {"mail", run_mail},
 };
 
 } // namespace

@@ -124,3 +124,4 @@ TEST_CASE("mutated OpenSSH configurations break no property of the reader", "[fu
 TEST_CASE("mutated server packets break no property of the SFTP parser", "[fuzz]") {
     attack("sftp");
 }
+TEST_CASE("mutated mails survive being read and written", "[fuzz]") { attack("mail"); }

@@ -1,4 +1,6 @@
+#include "mail/decoding.hpp"
 #include "mail/encoding.hpp"
+#include "mail/header_line.hpp"
 #include "test.hpp"
 
 #include <random>
@@ -41,8 +43,15 @@ TEST_CASE("base64 has the vectors of RFC 4648", "[mail]") {
     CHECK(base64("foo") == "Zm9v");
     CHECK(base64("foobar") == "Zm9vYmFy");
     CHECK(base64("\xff\xfe\xfd"s) == "//79");
-    CHECK(base64_lines(std::string(57, 'a')).size() == 78);
-    CHECK(base64_lines(std::string(58, 'a')) == base64_lines(std::string(57, 'a')) + "YQ==\r\n");
+    auto const lines = [](std::string_view bytes) {
+        std::string out;
+        append_base64_lines(out, bytes);
+        CHECK(out.size() == base64_size(bytes.size()));
+        return out;
+    };
+    CHECK(lines("").empty());
+    CHECK(lines(std::string(57, 'a')).size() == 78);
+    CHECK(lines(std::string(58, 'a')) == lines(std::string(57, 'a')) + "YQ==\r\n");
 }
 
 TEST_CASE("UTF-8 is told from what is not", "[mail]") {
@@ -68,7 +77,58 @@ TEST_CASE("UTF-8 is checked at every place of a long text", "[mail]") {
     }
 }
 
-TEST_CASE("all line ends become CRLF", "[mail]") {
+TEST_CASE("base64 and quoted-printable read back as what they were, whatever the length",
+          "[mail]") {
+    std::mt19937 random(5);
+    for (std::size_t size = 0; size < 400; ++size) {
+        std::string bytes;
+        for (std::size_t i = 0; i < size; ++i)
+            bytes += static_cast<char>(size % 3 == 0 ? random() : "a =.\r\n\t\xe9"[random() % 8]);
+        std::string lines;
+        append_base64_lines(lines, bytes);
+        CHECK(base64_decoded(lines) == bytes);
+        CHECK(base64_decoded(base64(bytes)) == bytes);
+        CHECK(quoted_printable_decoded(quoted_printable(bytes)) == bytes);
+    }
+}
+
+TEST_CASE("broken base64 and quoted-printable give what can be read", "[mail]") {
+    CHECK(base64_decoded("Zm9v\r\n  YmFy") == "foobar");
+    CHECK(base64_decoded("Zm9vYg") == "foob");
+    CHECK(base64_decoded("Zm9v!Y*m\xff"
+                         "Fy") == "foobar");
+    CHECK(base64_decoded("Zg==Zm9v") == "f");
+    CHECK(base64_decoded("=").empty());
+    CHECK(quoted_printable_decoded("a=3db=3Dc=ZZ=") == "a=b=c=ZZ");
+    CHECK(quoted_printable_decoded("soft=  \nend  \nx=") == "softend\r\nx");
+}
+
+TEST_CASE("a survey finds the same at every place of a text", "[mail]") {
+    for (std::size_t at = 0; at < 24; ++at)
+        for (char c : {'=', '\x7f', '\x1f', '\0', '\r', '\n', '\x80', '\xff', '\t', '~'}) {
+            auto text = std::string(24, 'x');
+            text[at] = c;
+            auto const seen = look_at(text);
+            bool const control = c == '\x7f' || (c >= 0 && c < ' ' && c != '\t');
+            CHECK(seen.equals == (c == '='));
+            CHECK(seen.controls == control);
+            CHECK(seen.eight_bit == (static_cast<unsigned char>(c) > 127));
+            CHECK(seen.longest_line == 24);
+        }
+    CHECK(look_at("12345678901234567890\r\n1234\r\n").longest_line == 20);
+}
+
+TEST_CASE("all line ends become CRLF, wherever the text is cut", "[mail]") {
+    std::string const text = "a\nb\r\nc\rd\n\r\r\n\n";
+    for (std::size_t first = 0; first <= text.size(); ++first)
+        for (std::size_t second = first; second <= text.size(); ++second) {
+            std::string out;
+            line_ends ends;
+            ends.write(text.substr(0, first), out);
+            ends.write(text.substr(first, second - first), out);
+            ends.write(text.substr(second), out);
+            CHECK(out == with_crlf(text));
+        }
     CHECK(with_crlf("a\nb\r\nc\rd\n\r\r\n") == "a\r\nb\r\nc\r\nd\r\n\r\n\r\n");
     CHECK(with_crlf("").empty());
     CHECK(with_crlf("x") == "x");
