@@ -3,6 +3,7 @@
 #include <trawl/async.hpp>
 #include <trawl/mime.hpp>
 #include <trawl/net.hpp>
+#include <trawl/queue.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/ip/address.hpp>
@@ -11,6 +12,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -28,15 +30,19 @@ enum class errc {
     closed,           ///< the server closed the connection before it answered
     tls_unavailable,  ///< TLS is required and the server does not offer it, or refuses
     injected_reply,   ///< plain text after the reply to STARTTLS: somebody sits in between
-    auth_unavailable, ///< a user is given and the server offers neither PLAIN nor LOGIN
+    auth_unavailable, ///< a user is given and the server offers no mechanism that fits
     auth_needs_tls,   ///< a password would cross the network readable, or to a server not verified
     auth_denied,      ///< the server refused user and password
+    auth_unproved,    ///< the server's part of the login is wrong: it does not know the password
     bad_value,        ///< a host, user or path that holds CR, LF, NUL or a blank where none may be
 };
 
 /// Category "trawl.smtp".
 std::error_category const& category() noexcept;
 std::error_code make_error_code(errc code) noexcept;
+
+/// LMTP (RFC 2033) answers for each recipient behind the message.
+enum class protocol { smtp, lmtp };
 
 /// How a connection is protected.
 enum class tls {
@@ -64,6 +70,37 @@ struct recipient {
     int code = 0;         ///< 0: no reply; the decision was made here and `text` says why
     std::string enhanced; ///< RFC 3463 ("5.1.1"); empty when the server gave none
     std::string text;     ///< the server's words without the codes; lines joined by a blank
+};
+
+/// When the sender wants to hear about a recipient (NOTIFY of RFC 3461 §4.1); none: as the server
+/// does.
+struct notify {
+    bool never = false, success = false, failure = false, delay = false;
+    bool any() const noexcept { return never || success || failure || delay; }
+};
+
+/// How much of the message comes back with a failure (RET of RFC 3461 §4.3).
+enum class returned { unspecified, headers, full };
+
+/// What a message asks of the servers on its way.
+struct parameters {
+    smtp::notify notify; ///< asked of servers that offer DSN, as the next two
+    smtp::returned returned = smtp::returned::unspecified;
+    std::string envelope_id;  ///< ENVID: printable ASCII, at most 100 bytes
+    bool require_tls = false; ///< RFC 8689: verified TLS on the whole way, or no delivery
+};
+
+/// A message to be sent: who, what, and how.
+struct outgoing {
+    std::uint64_t tag = 0; ///< finds it again among the receipts of send_all
+    std::string message_id;
+    mime::envelope envelope;
+    /// The whole message, any line ends; called when a server is known, more than once should its
+    /// connection be lost. `eight_bit`: the server takes bytes above 127.
+    std::function<std::string(bool eight_bit)> content;
+    smtp::parameters parameters;
+
+    static outgoing of(mime::message letter);
 };
 
 /// What a message's journey came to.
@@ -94,20 +131,37 @@ struct options {
     std::string host; ///< for the certificate, SNI and messages; the address when empty
     std::vector<asio::ip::address> addresses; ///< tried as net::connect does
     std::uint16_t port = 25;
+    std::string
+        unix_path; ///< a socket of this machine instead of addresses; `host` is for messages
+    smtp::protocol protocol = smtp::protocol::smtp;
+
     smtp::tls tls = smtp::tls::required;
     std::string ca_file; ///< PEM; empty: the system's authorities
-    std::string user;    ///< empty: no AUTH
+    /// SHA-256 of public keys (RFC 7469 §2.4: of SubjectPublicKeyInfo, in base64). When there are
+    /// any, a certificate with one of these keys is believed without an authority, and no other.
+    std::vector<std::string> pinned_keys;
+    std::string certificate, key; ///< PEM files, for servers that ask who we are
+
+    std::string user; ///< empty: no AUTH
     net::secret password;
+    bool password_is_token = false; ///< for OAUTHBEARER and XOAUTH2 (RFC 7628)
+    std::string mechanism;          ///< the only one to be used; empty: the best that is offered
+
     std::string helo; ///< empty: this host's full name, or its address in brackets
     smtp::timeouts limits;
+    /// Sees every line of the dialogue, '>' sent and '<' received; secrets are replaced and the
+    /// text of messages is left out.
+    std::function<void(char direction, std::string_view line)> trace;
 };
 
 /// Sends messages to one server (RFC 5321) over one connection, which stays open between messages.
 ///
-/// Connects at the first send. PIPELINING, SIZE, 8BITMIME and STARTTLS are used when offered; AUTH
-/// PLAIN and LOGIN only over verified TLS or to a loopback address. Not thread-safe: one client,
-/// one executor; a send that finds another one under way waits for its turn. The client outlives
-/// what it has started; destroying it closes the connection without QUIT.
+/// Connects at the first send. PIPELINING, CHUNKING, SIZE, 8BITMIME, SMTPUTF8, DSN, LIMITS and
+/// STARTTLS are used when offered; AUTH by SCRAM-SHA-256(-PLUS), PLAIN, LOGIN or CRAM-MD5, only over
+/// verified TLS or on this machine. A connection without a greeting, as a server with a full backlog
+/// leaves it, gets company by a second one after half of limits.banner. Not thread-safe: one
+/// client, one executor; a send that finds another one under way waits for its turn. The client
+/// outlives what it has started; destroying it closes the connection without QUIT.
 class client {
 public:
     client(asio::any_io_executor executor, smtp::options options);
@@ -131,11 +185,54 @@ public:
     /// even to a server without 8BITMIME.
     awaitable<receipt> send(mime::envelope envelope, std::string content);
 
+    awaitable<receipt> send(outgoing one);
+
+    /// Sends what `from` holds until that is closed and drained, the next envelope with each message
+    /// (RFC 2920) and several small ones at a time where the server offers CHUNKING.
+    ///
+    /// `done` gets the tag and the receipt of each, in the order in which they end. What could not
+    /// be sent is deferred with the reason as its text; a lost connection is replaced, and messages
+    /// that cannot have been delivered are sent again, twice at most. Throws only for cancellation
+    /// and for what `done` throws: whatever has no receipt then may or may not have arrived.
+    awaitable<> send_all(queue<outgoing>& from, std::function<void(std::uint64_t, receipt)> done);
+
     /// Ends the session with QUIT, within limits.quit and out of reach of cancellation. Never
     /// throws for what the server does; the next send connects again.
     awaitable<> quit();
 
     bool connected() const noexcept;
+
+private:
+    struct state;
+    std::unique_ptr<state> state_;
+};
+
+struct pool_options {
+    std::size_t connections = 20; ///< at most; five at first, more as the server answers
+    std::size_t messages = 0;     ///< on one connection, then QUIT; 0: any number
+    double per_second = 0;        ///< messages begun; 0: no limit
+};
+
+/// Sends messages to one server over several connections, which stay open between messages. TLS
+/// sessions are resumed. Not thread-safe; outlives what it has started.
+class pool {
+public:
+    pool(asio::any_io_executor executor, smtp::options options, pool_options how);
+    pool(pool const&) = delete;
+    pool& operator=(pool const&) = delete;
+    ~pool();
+
+    /// As client::send, over a connection that is free, or a new one while there are fewer than
+    /// allowed, or the next that gets free.
+    awaitable<receipt> send(mime::message letter);
+    awaitable<receipt> send(outgoing one);
+
+    /// As client::send_all, with all connections. A server that cannot be reached, or takes no more
+    /// connections, costs those messages nothing that others can carry.
+    awaitable<> send_all(queue<outgoing>& from, std::function<void(std::uint64_t, receipt)> done);
+
+    /// Ends all sessions with QUIT, as client::quit.
+    awaitable<> quit();
 
 private:
     struct state;

@@ -26,21 +26,13 @@ std::size_t enhanced_length(std::string_view text, int family) {
     return at == text.size() || text[at] == ' ' ? at : 0;
 }
 
-std::string upper(std::string_view text) {
-    std::string out(text);
-    for (char& c : out)
-        if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
-    return out;
-}
-
-std::vector<std::string> words_of(std::string_view text) {
-    std::vector<std::string> words;
-    while (!text.empty()) {
-        auto const end = std::min(text.find(' '), text.size());
-        if (end > 0) words.push_back(upper(text.substr(0, end)));
-        text.remove_prefix(std::min(end + 1, text.size()));
+void add_text(reply& r, std::string_view line) {
+    if (auto const length = enhanced_length(line, r.family())) {
+        if (r.enhanced.empty()) r.enhanced = line.substr(0, length);
+        line.remove_prefix(std::min(length + 1, line.size()));
     }
-    return words;
+    if (!r.text.empty() && !line.empty()) r.text += ' ';
+    r.text += line;
 }
 
 } // namespace
@@ -86,15 +78,12 @@ std::optional<reply> reply_parser::next() {
         reply r;
         r.code = std::exchange(code_, 0);
         r.lines = std::exchange(lines_, {});
-        total_ = 0;
-        for (std::size_t i = 0; i < r.lines.size(); ++i) {
-            std::string_view text = r.lines[i];
-            if (auto const length = enhanced_length(text, r.family())) {
-                if (r.enhanced.empty()) r.enhanced = text.substr(0, length);
-                text.remove_prefix(std::min(length + 1, text.size()));
-            }
-            if (!r.text.empty() && !text.empty()) r.text += ' ';
-            r.text += text;
+        total_ = count_ = 0;
+        for (std::string_view rest = r.lines;;) {
+            auto const length = std::min(rest.find('\n'), rest.size());
+            add_text(r, rest.substr(0, length));
+            if (length == rest.size()) break;
+            rest.remove_prefix(length + 1);
         }
         return r;
     }
@@ -108,44 +97,15 @@ bool reply_parser::take_line(std::string_view line) {
     if (!has_code || (line.size() > 3 && line[3] != ' ' && line[3] != '-'))
         return broken(fmt::format("no reply code in \"{}\"", line.substr(0, 80)));
     int const code = (line[0] - '0') * 100 + (line[1] - '0') * 10 + (line[2] - '0');
-    if (!lines_.empty() && code != code_)
+    if (count_ > 0 && code != code_)
         return broken(fmt::format("code {} in a reply that began with {}", code, code_));
     code_ = code;
     total_ += line.size() + 2;
-    lines_.emplace_back(line.size() > 4 ? line.substr(4) : std::string_view());
+    if (count_++ > 0) lines_ += '\n';
+    if (line.size() > 4) lines_ += line.substr(4);
     if (total_ > max_total) return broken(fmt::format("a reply longer than {} bytes", max_total));
-    if (lines_.size() > max_lines)
-        return broken(fmt::format("a reply of more than {} lines", max_lines));
+    if (count_ > max_lines) return broken(fmt::format("a reply of more than {} lines", max_lines));
     return line.size() == 3 || line[3] == ' ';
-}
-
-capabilities capabilities::of(reply const& ehlo) {
-    capabilities can;
-    for (std::size_t i = 1; i < ehlo.lines.size(); ++i) {
-        auto const words = words_of(ehlo.lines[i]);
-        if (words.empty()) continue;
-        auto const& name = words[0];
-        if (name == "PIPELINING")
-            can.pipelining = true;
-        else if (name == "8BITMIME")
-            can.eight_bit = true;
-        else if (name == "STARTTLS")
-            can.starttls = true;
-        else if (name == "SIZE" && words.size() > 1 && words[1].size() < 19 &&
-                 std::all_of(words[1].begin(), words[1].end(), is_digit))
-            can.size = std::stoull(words[1]);
-        // "AUTH=LOGIN" is how servers spoke to clients of before RFC 2554; some still say both.
-        else if (name == "AUTH" || name.starts_with("AUTH=")) {
-            for (std::size_t w = 0; w < words.size(); ++w) {
-                auto const mechanism =
-                    w > 0 ? words[w] : name.substr(std::min<std::size_t>(5, name.size()));
-                can.auth_plain |= mechanism == "PLAIN";
-                can.auth_login |= mechanism == "LOGIN";
-                if (!mechanism.empty()) can.auth += (can.auth.empty() ? "" : " ") + mechanism;
-            }
-        }
-    }
-    return can;
 }
 
 } // namespace trawl::smtp::detail

@@ -1,67 +1,169 @@
 #include "net/tls.hpp"
 
+#include <asio/ip/address.hpp>
 #include <asio/ssl/context.hpp>
 #include <asio/ssl/error.hpp>
 #include <asio/ssl/stream.hpp>
 #include <asio/use_awaitable.hpp>
 #include <asio/write.hpp>
 
+#include <openssl/evp.h>
 #include <openssl/ssl.h>
+#include <openssl/x509.h>
 #include <openssl/x509_vfy.h>
+
+#include <algorithm>
+#include <array>
 
 namespace trawl::net {
 
 namespace ssl = asio::ssl;
 
-struct stream::layer {
-    layer(asio::ip::tcp::socket& socket, tls_options const& options)
-        : context(make_context(options)), wire(socket, context) {
-        expect(options);
+namespace {
+
+/// The SHA-256 that a pin stands for.
+std::string digest_of(std::string_view pin) {
+    std::array<unsigned char, 64> bytes;
+    bool const fits = pin.size() == 44 && pin.back() == '=' && pin[42] != '=';
+    int const size =
+        fits ? EVP_DecodeBlock(bytes.data(), reinterpret_cast<unsigned char const*>(pin.data()),
+                               static_cast<int>(pin.size()))
+             : -1;
+    if (size != 33)
+        throw error(std::make_error_code(std::errc::invalid_argument), "pinned key",
+                    "a SHA-256 in base64 is wanted");
+    return {reinterpret_cast<char const*>(bytes.data()), 32};
+}
+
+/// SHA-256 of the certificate's SubjectPublicKeyInfo; empty when OpenSSL cannot write it.
+std::string key_digest(X509* certificate) {
+    unsigned char* der = nullptr;
+    int const size = certificate ? i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der) : -1;
+    if (size < 0) return {};
+    std::string digest(EVP_MAX_MD_SIZE, '\0');
+    unsigned length = 0;
+    EVP_Digest(der, static_cast<std::size_t>(size), reinterpret_cast<unsigned char*>(digest.data()),
+               &length, EVP_sha256(), nullptr);
+    OPENSSL_free(der);
+    digest.resize(length);
+    return digest;
+}
+
+bool is_address(std::string const& host) {
+    std::error_code failure;
+    (void)asio::ip::make_address(host, failure);
+    return !failure;
+}
+
+} // namespace
+
+struct tls_context::state {
+    explicit state(tls_options o) : options(std::move(o)) {
+        for (auto const& pin : options.pinned_keys) pins.push_back(digest_of(pin));
+        auto* const handle = context.native_handle();
+        SSL_CTX_set_min_proto_version(handle, TLS1_2_VERSION);
+        // Idle connections give their 2 x 17 KB back.
+        SSL_CTX_set_mode(handle, SSL_MODE_RELEASE_BUFFERS);
+        SSL_CTX_set_session_cache_mode(handle,
+                                       SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
+        SSL_CTX_set_ex_data(handle, place(), this);
+        SSL_CTX_sess_set_new_cb(handle, [](SSL* from, SSL_SESSION* fresh) {
+            auto& self = *static_cast<state*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(from), place()));
+            SSL_SESSION_free(std::exchange(self.session, fresh));
+            return 1; // it is ours now
+        });
+        load_certificate();
+        load_authorities();
+    }
+    ~state() { SSL_SESSION_free(session); }
+    /// Where OpenSSL keeps our pointer; its "app data" is Asio's.
+    static int place() {
+        static int const index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+        return index;
+    }
+    state(state const&) = delete;
+
+    void load_certificate() {
+        if (options.certificate.empty()) return;
+        std::error_code failure;
+        context.use_certificate_chain_file(options.certificate, failure);
+        if (failure) throw error(failure, "certificate " + options.certificate);
+        auto const& key = options.key.empty() ? options.certificate : options.key;
+        context.use_private_key_file(key, ssl::context::pem, failure);
+        if (failure) throw error(failure, "key " + key);
     }
 
-    static ssl::context make_context(tls_options const& options) {
-        ssl::context made(ssl::context::tls_client);
-        SSL_CTX_set_min_proto_version(made.native_handle(), TLS1_2_VERSION);
-        // Idle connections give their 2 x 17 KB back.
-        SSL_CTX_set_mode(made.native_handle(), SSL_MODE_RELEASE_BUFFERS);
-        made.set_verify_mode(options.verify ? ssl::verify_peer : ssl::verify_none);
-        if (!options.verify) return made;
+    void load_authorities() {
+        bool const by_chain = options.verify && pins.empty();
+        context.set_verify_mode(by_chain ? ssl::verify_peer : ssl::verify_none);
+        if (!by_chain) return;
         std::error_code failure;
         if (options.ca_file.empty())
-            made.set_default_verify_paths(failure);
+            context.set_default_verify_paths(failure);
         else
-            made.load_verify_file(options.ca_file, failure);
+            context.load_verify_file(options.ca_file, failure);
         if (failure)
             throw error(failure, "certificates " +
                                      (options.ca_file.empty() ? "of the system" : options.ca_file));
-        return made;
+    }
+
+    tls_options options;
+    ssl::context context{ssl::context::tls_client};
+    std::vector<std::string> pins;
+    SSL_SESSION* session = nullptr; ///< owned
+};
+
+tls_context::tls_context(tls_options options)
+    : state_(std::make_unique<state>(std::move(options))) {}
+tls_context::~tls_context() = default;
+
+struct stream::layer {
+    layer(lower& socket, std::shared_ptr<tls_context> with)
+        : context(std::move(with)), wire(socket, context->inside().context) {
+        expect();
+        if (auto* const last = context->inside().session)
+            SSL_set_session(wire.native_handle(), last);
     }
 
     /// RFC 6125: the name in the certificate, by OpenSSL's own check; SNI has names only (RFC 6066
     /// §3).
-    void expect(tls_options const& options) {
+    void expect() {
+        auto const& options = context->inside().options;
         auto* const handle = wire.native_handle();
         auto* const wanted = SSL_get0_param(handle);
-        std::error_code not_an_address;
-        (void)asio::ip::make_address(options.host, not_an_address);
-        if (not_an_address && !options.host.empty())
-            SSL_set_tlsext_host_name(handle, options.host.c_str());
-        if (!options.verify) return;
+        bool const name = !options.host.empty() && !is_address(options.host);
+        if (name) SSL_set_tlsext_host_name(handle, options.host.c_str());
+        if (!options.verify || !context->inside().pins.empty()) return;
         X509_VERIFY_PARAM_set_hostflags(wanted, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
         int const taken =
-            not_an_address
-                ? X509_VERIFY_PARAM_set1_host(wanted, options.host.data(), options.host.size())
-                : X509_VERIFY_PARAM_set1_ip_asc(wanted, options.host.c_str());
+            name ? X509_VERIFY_PARAM_set1_host(wanted, options.host.data(), options.host.size())
+                 : X509_VERIFY_PARAM_set1_ip_asc(wanted, options.host.c_str());
         if (!taken || options.host.empty())
             throw error(std::make_error_code(std::errc::invalid_argument), "TLS",
                         "no host name for the certificate");
     }
 
-    ssl::context context;
-    ssl::stream<asio::ip::tcp::socket&> wire;
+    /// Why the certificate is refused.
+    std::string objection() const {
+        auto const& inside = context->inside();
+        auto* const handle = wire_handle();
+        if (inside.pins.empty()) {
+            auto const why = SSL_get_verify_result(handle);
+            return inside.options.verify && why != X509_V_OK ? X509_verify_cert_error_string(why)
+                                                             : "";
+        }
+        auto const digest = key_digest(SSL_get0_peer_certificate(handle));
+        bool const known =
+            std::find(inside.pins.begin(), inside.pins.end(), digest) != inside.pins.end();
+        return known ? "" : "the key is not a pinned one";
+    }
+    SSL* wire_handle() const { return const_cast<layer*>(this)->wire.native_handle(); }
+
+    std::shared_ptr<tls_context> context;
+    ssl::stream<lower&> wire;
 };
 
-stream::stream(asio::ip::tcp::socket socket) : socket_(std::move(socket)) {}
+stream::stream(lower socket) : socket_(std::move(socket)) {}
 stream::~stream() = default;
 
 awaitable<std::size_t> stream::read_some(asio::mutable_buffer into) {
@@ -81,19 +183,46 @@ awaitable<> stream::write(std::string_view bytes) {
         co_await asio::async_write(socket_, all, asio::use_awaitable);
 }
 
-awaitable<> stream::start_tls(tls_options options) {
-    tls_ = std::make_unique<layer>(socket_, options);
-    std::string said;
+awaitable<> stream::start_tls(std::shared_ptr<tls_context> with) {
+    auto const where = "TLS " + with->inside().options.host;
+    tls_ = std::make_unique<layer>(socket_, std::move(with));
     std::error_code failure;
     try {
         co_await tls_->wire.async_handshake(ssl::stream_base::client, asio::use_awaitable);
     } catch (std::system_error const& e) {
         failure = e.code();
-        auto const why = SSL_get_verify_result(tls_->wire.native_handle());
-        if (options.verify && why != X509_V_OK) said = X509_verify_cert_error_string(why);
     }
     if (failure == asio::error::operation_aborted) throw std::system_error(failure);
-    if (failure) throw error(failure, "TLS " + options.host, said);
+    std::string objection;
+    if (!failure || tls_->context->inside().pins.empty()) objection = tls_->objection();
+    if (!failure && !objection.empty())
+        failure = std::make_error_code(std::errc::permission_denied);
+    if (failure) throw error(failure, where, objection);
+}
+
+bool stream::resumed() const noexcept { return tls_ && SSL_session_reused(tls_->wire_handle()); }
+
+stream::binding stream::channel_binding() const {
+    binding made;
+    if (!tls_) return made;
+    auto* const handle = tls_->wire_handle();
+    std::array<unsigned char, 64> bytes;
+    if (SSL_version(handle) >= TLS1_3_VERSION) {
+        constexpr std::string_view label = "EXPORTER-Channel-Binding";
+        if (SSL_export_keying_material(handle, bytes.data(), 32, label.data(), label.size(),
+                                       nullptr, 0, 0) != 1)
+            return made;
+        made.name = "tls-exporter";
+        made.bytes.assign(bytes.begin(), bytes.begin() + 32);
+        return made;
+    }
+    // The first Finished of the handshake: the server's when a session was resumed.
+    auto const size = SSL_session_reused(handle)
+                          ? SSL_get_peer_finished(handle, bytes.data(), bytes.size())
+                          : SSL_get_finished(handle, bytes.data(), bytes.size());
+    made.name = "tls-unique";
+    made.bytes.assign(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
+    return made;
 }
 
 } // namespace trawl::net

@@ -1,4 +1,4 @@
-#include "mail/smtp_dialogue.hpp"
+#include "mail/dot_stuffer.hpp"
 #include "test.hpp"
 
 #include <random>

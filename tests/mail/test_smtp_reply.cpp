@@ -28,7 +28,7 @@ TEST_CASE("replies are read with code, enhanced code and text", "[mail]") {
     CHECK(r->code == 250);
     CHECK(r->enhanced == "2.1.0");
     CHECK(r->text == "first second third");
-    CHECK(r->lines.size() == 3);
+    CHECK(r->lines == "2.1.0 first\n2.1.0 second\n2.1.0 third");
     CHECK(r->words() == "250 2.1.0 first second third");
     CHECK(parser.next()->text.empty());
     CHECK(parser.next()->text == "go on");
@@ -121,8 +121,19 @@ TEST_CASE("the extensions of EHLO are read in any case", "[mail]") {
                 "250 AUTH=LOGIN\r\n250-x\r\n250-SIZE\r\n250-SIZE x\r\n250-SIZE "
                 "99999999999999999999\r\n250-PIPELININGS\r\n250 AUTHX PLAIN\r\n");
     auto const can = capabilities::of(*parser.next());
-    CHECK((can.pipelining && can.eight_bit && can.starttls && can.auth_plain && can.auth_login));
+    CHECK((can.pipelining && can.eight_bit && can.starttls && can.sizes));
+    CHECK(can.auth == "PLAIN LOGIN CRAM-MD5");
+    CHECK((can.has_auth("LOGIN") && !can.has_auth("LOG") && !can.has_auth("")));
     CHECK(can.size == 35882577);
     auto const nothing = capabilities::of(*parser.next());
-    CHECK_FALSE((nothing.pipelining || nothing.auth_plain || nothing.size));
+    CHECK_FALSE((nothing.pipelining || !nothing.auth.empty() || nothing.size));
+    CHECK(nothing.sizes);
+
+    parser.feed("250-x\r\n250-CHUNKING\r\n250-SMTPUTF8\r\n250-DSN\r\n250-REQUIRETLS\r\n"
+                "250 LIMITS MAILMAX=7 rcptmax=50 RCPTDOMAINMAX=1 RCPTMAX=x OTHER\r\n");
+    auto const more = capabilities::of(*parser.next());
+    CHECK((more.chunking && more.utf8 && more.dsn && more.require_tls));
+    CHECK(more.mail_max == 7);
+    CHECK(more.rcpt_max == 0);
+    CHECK(more.rcpt_domain_max == 1);
 }
