@@ -29,7 +29,7 @@ struct words {
     std::string server = "127.0.0.1", tls, ca_file, user, password_file, from, subject, html;
     std::vector<std::string> to, cc, bcc, attachments;
     double timeout = 0;
-    bool dry_run = false;
+    bool dry_run = false, trace = false;
 };
 
 struct endpoint {
@@ -186,7 +186,12 @@ awaitable<int> deliver(environment& here, words said, net::secret password, mime
         dns::resolver names(executor);
         auto host = parse_server(said.server).host;
         auto addresses = co_await names.addresses(std::move(host));
-        smtp::client relay(executor, options_for(said, std::move(password), std::move(addresses)));
+        auto how = options_for(said, std::move(password), std::move(addresses));
+        if (said.trace)
+            how.trace = [&here](char direction, std::string_view line) {
+                here.say(fmt::format("{} {}\n", direction, escaped(line)));
+            };
+        smtp::client relay(executor, std::move(how));
         sent = co_await relay.send(letter);
         show(here, sent);
         co_await relay.quit();
@@ -267,6 +272,8 @@ void add_mail(CLI::App& app, action& chosen) {
         ->check(CLI::PositiveNumber)
         ->type_name("SEC");
     verb->add_flag("-n,--dry-run", said->dry_run, "Print the message instead of sending it");
+    verb->add_flag("--trace", said->trace,
+                   "Show the dialogue on stderr, without passwords and the message's text");
     verb->add_option("to", said->to, "ADDRESS, \"Name <ADDRESS>\", or a name of the server's host")
         ->type_name("TO");
     verb->callback(

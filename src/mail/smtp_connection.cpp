@@ -23,7 +23,7 @@ using asio::ip::tcp;
 constexpr std::size_t block_size = 65536;
 /// Smaller texts go out in one write that no socket buffer stops for long. A larger one needs a
 /// reader meanwhile: a server may refuse it halfway and stop reading.
-constexpr std::size_t watched_size = 32768;
+constexpr std::size_t watched_size = transactions::most_ahead + 16384;
 
 /// RFC 5321 §4.1.4: the full name of this host; empty when it has none.
 std::string host_name() {

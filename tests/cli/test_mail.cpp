@@ -165,3 +165,16 @@ TEST_CASE("trawl mail --dry-run prints the message and sends nothing", "[cli]") 
     CHECK(done.out.find("hidden") == std::string::npos);
     CHECK(done.out.ends_with("\n\ntext\n"));
 }
+
+TEST_CASE("trawl mail --trace shows the dialogue on stderr and not the message", "[cli]") {
+    test::smtp_sink server({});
+    auto const done =
+        mail({"--server", server.at(), "-f", "a@b.example", "-s", "x", "--trace", "x@c.example"},
+             "private words\n");
+    CHECK(done.code == 0);
+    CHECK(done.err.find("> MAIL FROM:<a@b.example>") != std::string::npos);
+    CHECK(done.err.find("> RCPT TO:<x@c.example>\n") != std::string::npos);
+    CHECK(done.err.find("< 354 ") != std::string::npos);
+    CHECK(done.err.find(" bytes of the message]\n") != std::string::npos);
+    CHECK(done.err.find("private") == std::string::npos);
+}

@@ -713,3 +713,35 @@ TEST_CASE("DSN, SMTPUTF8 and REQUIRETLS are said to servers that know them", "[m
     CHECK(summary(*plain) == "x@c: refused 0 5.7.30 not sent: REQUIRETLS needs a verified TLS "
                              "connection");
 }
+
+TEST_CASE("a trace has every line, and neither secret nor text", "[mail]") {
+    for (auto mechanism : {"PLAIN", "LOGIN"}) {
+        std::string seen;
+        auto how = plain_settings();
+        how.login.user = "bob", how.login.secret = "s3cret", how.loopback = true;
+        how.trace = [&](char direction, std::string_view line) {
+            seen += direction + std::string(line) + '\n';
+        };
+        dialogue talk(how);
+        talk.receive("220 x\r\n");
+        (void)all_output(talk);
+        talk.receive("250-x\r\n250 AUTH " + std::string(mechanism) + "\r\n");
+        (void)all_output(talk);
+        if (mechanism == "LOGIN"s) {
+            talk.receive("334 VXNlcm5hbWU6\r\n");
+            (void)all_output(talk);
+            talk.receive("334 UGFzc3dvcmQ6\r\n");
+            (void)all_output(talk);
+        }
+        talk.receive("235 welcome\r\n");
+        begin(talk, to({"x@c"}), "private");
+        for (auto r : {"250 ok\r\n", "250 ok\r\n", "354 go\r\n"})
+            (void)all_output(talk), talk.receive(r);
+        (void)all_output(talk);
+        CHECK(seen.find(">AUTH "s + mechanism) != std::string::npos);
+        CHECK(seen.find("<250-x\n<250 AUTH ") != std::string::npos);
+        CHECK(seen.find(">[12 bytes of the message]\n") != std::string::npos);
+        for (auto secret : {"AGJvYgBzM2NyZXQ", "czNjcmV0", "private", "s3cret"})
+            CHECK(seen.find(secret) == std::string::npos);
+    }
+}
