@@ -37,9 +37,9 @@ ssh::host_key_policy policy_of(std::string const& checking) {
 } // namespace
 
 ssh_login::ssh_login(environment& here, login_words const& words)
-    : here_(here), words_(words),
-      jumps_(here.io().get_executor(),
-             [this](ssh::jump_host hop) { return options_for_hop(std::move(hop)); }) {}
+    : here_(here), words_(words), jumps_(here.io().get_executor(), [this](ssh::jump_host hop) {
+          return options_for_hop(std::move(hop));
+      }) {}
 
 awaitable<> ssh_login::prepare() {
     base_ = co_await prepare_login(words_, here_);
