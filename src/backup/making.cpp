@@ -135,7 +135,8 @@ std::int64_t since_1970(std::chrono::system_clock::time_point when) {
 
 void making::choose(std::stop_token const& stop) {
     load_base(stop);
-    if (base_ && base_->state.self().created_ns > since_1970(now_))
+    // A backup is dated behind its base, if only by a nanosecond: that is no clock set back.
+    if (base_ && base_->state.self().created_ns > since_1970(now_ + std::chrono::seconds(1)))
         note("the clock was set back: " + base_->file + " is of a later time than now");
     auto made = decide(options_, local_day(now_), known_past());
     if (made && made->made == kind::differential) {
