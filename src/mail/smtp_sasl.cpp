@@ -12,6 +12,7 @@
 #include <array>
 #include <cstring>
 #include <stdexcept>
+#include <utility>
 #include <string.h> // explicit_bzero
 
 namespace trawl::smtp::detail {
