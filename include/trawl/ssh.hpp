@@ -296,8 +296,8 @@ struct exec_options {
 struct process_options {
     ssh::variables variables{};
     std::optional<ssh::terminal> terminal{};
-    /// Bytes of each output stream that wait here for read(). When it is full, the peer's window
-    /// closes (libssh keeps up to 1.28 MB more) and the command waits.
+    /// Bytes of each output stream that read() gives at once. When so many wait here, the peer's
+    /// window closes (up to 2.6 MB more are kept) and the command waits.
     std::size_t buffer = 64 * 1024;
     std::optional<std::chrono::milliseconds>
         timeout{}; ///< from start() to the end, instead of timeouts.exec; zero: no bound

@@ -55,10 +55,6 @@ channel::~channel() {
 }
 
 int channel::arrived(stream& to, char const* data, std::size_t size) {
-    if (fetching_) { // it shows what is being read as well
-        to.held = size;
-        return 0;
-    }
     if (out.bytes.empty() && err.bytes.empty()) err_first_ = &to == &err;
     return static_cast<int>(to.take(data, size, rest_));
 }
@@ -138,16 +134,25 @@ std::optional<output_piece> channel::take_piece() {
     bool const is_err = out.bytes.empty() || (err_first_ && !err.bytes.empty());
     auto& from = is_err ? err : out;
     if (from.bytes.empty()) return std::nullopt;
-    output_piece piece{is_err ? output_stream::err : output_stream::out,
-                       std::exchange(from.bytes, {})};
+    output_piece piece{is_err ? output_stream::err : output_stream::out, {}};
+    if (from.bytes.size() <= from.budget) {
+        piece.bytes = std::exchange(from.bytes, {});
+    } else {
+        piece.bytes = from.bytes.substr(from.given, from.budget);
+        from.given += piece.bytes.size();
+        if (from.given == from.bytes.size()) from.bytes.clear(), from.given = 0;
+    }
+    if (!from.bytes.empty()) return piece;
     err_first_ = !is_err;
     fetch_held(from, is_err);
     return piece;
 }
 
+// All at once: each read opens the window by 1.28 MB when it is below half of that, however much
+// stays in libssh's buffer. Smaller reads would let that buffer grow without bound.
 void channel::fetch_held(stream& to, bool is_err) {
     if (to.held == 0 || !handle_) return;
-    std::string bytes(std::min(to.held, to.budget), '\0');
+    std::string bytes(to.held, '\0');
     auto const got = ssh_channel_read_nonblocking(handle_, bytes.data(),
                                                   static_cast<std::uint32_t>(bytes.size()), is_err);
     bytes.resize(static_cast<std::size_t>(std::max(got, 0))); // none: the connection is lost

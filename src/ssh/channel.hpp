@@ -25,6 +25,8 @@ public:
     struct stream {
         std::string bytes{};
         std::size_t budget = 0;
+        std::size_t given =
+            0; // bytes at the front that read() has taken, when there are more than budget
         std::size_t held = 0; // bytes in libssh's buffer
         bool truncated = false;
         /// The bytes that libssh need not keep.
@@ -48,7 +50,8 @@ public:
     awaitable<bool> feed(std::string input, step when);
     /// Sends the end of the input.
     void end_input();
-    /// Waits for output and takes all of the stream whose bytes came first; nullopt at the end.
+    /// Waits for output and takes what is here, `budget` bytes at most, of the stream whose bytes
+    /// came first; nullopt at the end.
     awaitable<std::optional<output_piece>> read(step when);
     /// Waits for the end: the peer's close, or end of output and status (some devices never close).
     awaitable<> finish(step when);
@@ -75,7 +78,6 @@ private:
     ssh_channel_callbacks_struct callbacks_{};
     channel_handle handle_;
     overflow rest_;
-    bool fetching_ = false;  // in the middle of fetch_held()
     bool err_first_ = false; // of what is here, stderr came first
     bool running_ = false, eof_ = false, closed_ = false;
 };

@@ -168,6 +168,29 @@ TEST_CASE("a command whose output nobody reads is stopped by its window", "[ssh]
     with_session(body);
 }
 
+TEST_CASE("a command whose output is read slowly is never far ahead", "[ssh]") {
+    auto body = [](ssh::session& host) -> awaitable<> {
+        auto const file =
+            std::filesystem::temp_directory_path() / ("trawl-ahead-" + std::to_string(::getpid()));
+        auto const command = "for i in $(seq 60); do head -c 1000000 /dev/zero; echo $i > " +
+                             file.string() + "; done";
+        auto zeros = co_await host.start(command);
+        std::size_t size = 0, ahead = 0;
+        while (auto piece = co_await zeros.read()) {
+            size += piece->bytes.size();
+            std::size_t written = 0;
+            std::ifstream(file) >> written;
+            written *= 1'000'000;
+            ahead = std::max(ahead, written - std::min(written, size));
+            if (size < 10'000'000) co_await sleep_for(5ms); // the rest in a hurry
+        }
+        std::filesystem::remove(file);
+        CHECK(size == 60'000'000);
+        CHECK(ahead < 12'000'000); // two windows, and what sshd and the kernel hold
+    };
+    with_session(body);
+}
+
 TEST_CASE("another command answers on the session while one is stopped", "[ssh]") {
     auto body = [](ssh::session& host) -> awaitable<> {
         auto zeros = co_await host.start("head -c 10000000 /dev/zero");
