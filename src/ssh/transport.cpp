@@ -55,6 +55,9 @@ transport::transport(stream_socket socket, std::string peer)
         throw std::bad_alloc();
     }
     ssh_set_blocking(session_, 0);
+    // Channels that the server opens are refused; libssh would keep each such wish for us to take.
+    ssh_set_message_callback(
+        session_, [](ssh_session, ssh_message, void*) { return 1; }, nullptr);
     ssh_set_counters(session_, &counter_, &packets_);
 }
 

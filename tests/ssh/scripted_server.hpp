@@ -25,6 +25,7 @@ public:
         bool status = true, eof = true, close = true; ///< what follows the output
         bool status_first = false;                    ///< it precedes the output
         bool hang_up = false;                         ///< and then the connection ends
+        bool opens_channel = false;                   ///< before the output, as for forwarding
         bool at_once = false; ///< all that from the command's start on arrives in one segment
     };
 
@@ -71,6 +72,7 @@ public:
 
     /// Logins that were tried, in order: "password", "keyboard-interactive", ...
     std::vector<std::string> tried;
+    std::atomic<bool> channel_refused = false; ///< that of script.opens_channel
 
 private:
     void serve() {
@@ -104,6 +106,7 @@ private:
                 ::setsockopt(ssh_get_fd(session), IPPROTO_TCP, TCP_CORK, &hold, sizeof hold);
                 ssh_message_channel_request_reply_success(message);
                 answered = true;
+                if (script_.opens_channel) open_channel(session);
                 run_command(session, channel);
                 hung_up = script_.hang_up;
             }
@@ -111,6 +114,17 @@ private:
             ssh_message_free(message);
             if (hung_up) return;
         }
+    }
+
+    void open_channel(ssh_session session) {
+        long const seconds = 5;
+        ssh_options_set(session, SSH_OPTIONS_TIMEOUT, &seconds);
+        auto* const own = ssh_channel_new(session);
+        channel_refused =
+            ssh_channel_open_reverse_forward(own, "localhost", 80, "localhost", 1) == SSH_ERROR &&
+            std::string(ssh_get_error(session)).find("Channel opening failure") !=
+                std::string::npos;
+        ssh_channel_free(own);
     }
 
     // Deprecated in favour of callbacks, which cannot answer from a loop of our own.

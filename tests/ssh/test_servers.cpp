@@ -110,6 +110,14 @@ TEST_CASE("output that comes after the status is all there", "[ssh][ending]") {
     CHECK(done.exit_status == 4);
 }
 
+TEST_CASE("a channel that the server opens is refused at once", "[ssh]") {
+    scripted_server server({.opens_channel = true});
+    auto how = server.options();
+    how.password = password("correct horse");
+    CHECK(run_once(how, "anything").out == "output\n");
+    CHECK(server.channel_refused);
+}
+
 TEST_CASE("a close without end of output is an end too", "[ssh][ending]") {
     CHECK(command_against({.eof = false}).exit_status == 4);
 }
