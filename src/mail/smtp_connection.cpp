@@ -5,13 +5,15 @@
 #include "mail/address.hpp"
 
 #include <asio/error.hpp>
-#include <asio/local/stream_protocol.hpp>
 #include <asio/use_awaitable.hpp>
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 namespace trawl::smtp::detail {
@@ -74,6 +76,29 @@ awaitable<tcp::socket> connection::reach() {
     co_return co_await std::move(connecting);
 }
 
+/// A Unix socket whose backlog is full does not connect later by itself, as TCP does: it is tried
+/// again.
+awaitable<asio::local::stream_protocol::socket> connection::reach_unix() {
+    auto const& path = to_->options.unix_path;
+    auto const until = clock::now() + to_->options.limits.connect;
+    sockaddr_un at{};
+    at.sun_family = AF_UNIX;
+    if (path.size() >= sizeof at.sun_path)
+        throw error(std::make_error_code(std::errc::filename_too_long), "connect " + path);
+    path.copy(at.sun_path, path.size());
+    asio::local::stream_protocol::socket socket(executor_, asio::local::stream_protocol());
+    socket.native_non_blocking(true);
+    while (::connect(socket.native_handle(), reinterpret_cast<sockaddr*>(&at), sizeof at) != 0) {
+        std::error_code failure(errno, std::system_category());
+        if (failure == std::errc::resource_unavailable_try_again && clock::now() >= until)
+            failure = trawl::errc::timed_out;
+        if (failure != std::errc::resource_unavailable_try_again)
+            throw error(failure, "connect " + path);
+        co_await sleep_for(std::chrono::milliseconds(10));
+    }
+    co_return socket;
+}
+
 /// A connection on which the server has said something. One that a full backlog swallowed looks
 /// established here and is unknown there: nobody will ever greet on it, so that a second one is
 /// tried beside it.
@@ -118,10 +143,7 @@ awaitable<tcp::socket> connection::reach_greeted() {
 awaitable<> connection::connect() {
     auto const& options = to_->options;
     if (!options.unix_path.empty()) {
-        asio::local::stream_protocol::socket socket(executor_);
-        std::error_code failure;
-        socket.connect(options.unix_path, failure); // which never waits for the network
-        if (failure) throw error(failure, "connect " + options.unix_path);
+        auto socket = co_await reach_unix();
         loopback_ = true;
         local_ = "[127.0.0.1]";
         wire_ = std::make_unique<net::stream>(std::move(socket));

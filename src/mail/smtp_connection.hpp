@@ -7,6 +7,7 @@
 #include <trawl/smtp.hpp>
 
 #include <asio/any_io_executor.hpp>
+#include <asio/local/stream_protocol.hpp>
 
 #include <array>
 #include <chrono>
@@ -68,6 +69,7 @@ private:
     awaitable<> connect();
     awaitable<asio::ip::tcp::socket> reach();
     awaitable<asio::ip::tcp::socket> reach_greeted();
+    awaitable<asio::local::stream_protocol::socket> reach_unix();
     awaitable<> start();
     awaitable<> advance();
     awaitable<> step();

@@ -4,6 +4,7 @@
 
 #include <trawl/smtp.hpp>
 
+#include <asio/local/stream_protocol.hpp>
 #include <asio/redirect_error.hpp>
 
 using namespace std::chrono_literals;
@@ -322,4 +323,55 @@ TEST_CASE("timeouts scale together and stay positive", "[mail]") {
     CHECK(smtp::timeouts::scaled(1).dot == 600s);
     CHECK(smtp::timeouts::scaled(0.5).banner == 150s);
     CHECK(smtp::timeouts::scaled(1e-9).quit == 1ms);
+}
+
+TEST_CASE("a Unix socket with a full backlog is tried again until the deadline", "[mail]") {
+    temporary_folder folder;
+    auto const path = (folder.path / "socket").string();
+    auto const body = [&]() -> awaitable<> {
+        auto const executor = co_await asio::this_coro::executor;
+        asio::local::stream_protocol::acceptor full(executor);
+        full.open();
+        full.bind(path);
+        full.listen(0);
+        asio::local::stream_protocol::socket first(executor);
+        first.connect(path); // all that the backlog takes
+        smtp::options how;
+        how.unix_path = path;
+        how.tls = smtp::tls::none;
+        how.limits.connect = 100ms;
+        smtp::client client(executor, std::move(how));
+        std::size_t turns = 0; // of the loop, meanwhile
+        auto count = [&]() -> awaitable<> {
+            for (;; ++turns) co_await sleep_for(1ms);
+        };
+        outcome seen;
+        auto both = [&](task_group& group) -> awaitable<> {
+            group.spawn_background(count());
+            auto message = letter();
+            seen = co_await attempt(client, std::move(message));
+        };
+        co_await with_group(both);
+        REQUIRE(seen.failure);
+        CHECK(seen.failure->code() == trawl::errc::timed_out);
+        CHECK(turns > 2);
+    };
+    test::run(body);
+}
+
+TEST_CASE("a Unix socket that nobody serves, or whose path is too long, is an error", "[mail]") {
+    temporary_folder folder;
+    auto const body = [&]() -> awaitable<> {
+        auto const executor = co_await asio::this_coro::executor;
+        for (auto const& name : {"nobody"s, std::string(200, 'x')}) {
+            smtp::options how;
+            how.unix_path = (folder.path / name).string();
+            smtp::client client(executor, std::move(how));
+            auto message = letter();
+            auto const seen = co_await attempt(client, std::move(message));
+            REQUIRE(seen.failure);
+            CHECK(std::string(seen.failure->what()).find(name) != std::string::npos);
+        }
+    };
+    test::run(body);
 }
