@@ -222,20 +222,9 @@ private:
     }
 
     void skip_comment() {
-        auto const begin = at_;
-        int depth = 0;
-        for (; at_ < text_.size(); ++at_) {
-            if (text_[at_] == '\\')
-                ++at_;
-            else if (text_[at_] == '(')
-                ++depth;
-            else if (text_[at_] == ')' && --depth == 0) {
-                ++at_;
-                return;
-            }
-        }
-        at_ = begin;
-        fail("')' is missing");
+        auto const end = comment_end(text_, at_);
+        if (end == std::string_view::npos) fail("')' is missing");
+        at_ = end;
     }
 
     std::string_view text_;

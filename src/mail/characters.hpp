@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -33,6 +34,20 @@ inline std::string lower(std::string_view text) {
 constexpr bool equal_nocase(std::string_view a, std::string_view b) {
     return std::equal(a.begin(), a.end(), b.begin(), b.end(),
                       [](char x, char y) { return lower(x) == lower(y); });
+}
+
+/// Behind the comment that begins at `at` (RFC 5322 §3.2.2: nested, with quoted pairs); npos when its
+/// ')' is missing.
+constexpr std::size_t comment_end(std::string_view text, std::size_t at) {
+    for (int depth = 0; at < text.size(); ++at) {
+        if (text[at] == '\\')
+            ++at;
+        else if (text[at] == '(')
+            ++depth;
+        else if (text[at] == ')' && --depth == 0)
+            return at + 1;
+    }
+    return std::string_view::npos;
 }
 
 /// Letters, digits and `others`, one at least.

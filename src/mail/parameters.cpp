@@ -78,20 +78,7 @@ private:
             else
                 ++at_;
     }
-    void comment() {
-        int depth = 0;
-        for (; at_ < text_.size(); ++at_) {
-            if (text_[at_] == '\\')
-                ++at_;
-            else if (text_[at_] == '(')
-                ++depth;
-            else if (text_[at_] == ')' && --depth == 0) {
-                ++at_;
-                return;
-            }
-        }
-        at_ = text_.size();
-    }
+    void comment() { at_ = std::min(comment_end(text_, at_), text_.size()); }
     std::string quoted() {
         std::string out;
         for (++at_; at_ < text_.size() && text_[at_] != '"'; ++at_) {
