@@ -293,6 +293,9 @@ void check_entry(entry const& e, manifest const& state) {
     if (e.type == file_type::symlink && e.link.empty()) refuse("a symbolic link to nothing");
 }
 
+/// A reader holds a block in memory; ours have 4 MiB at most.
+constexpr std::uint64_t most_block_bytes = 64u << 20;
+
 void read_blocks(bj::value const& value, chain_link& into) {
     if (!value.is_object()) refuse("a list of blocks is missing");
     auto const& object = value.get_object();
@@ -305,8 +308,7 @@ void read_blocks(bj::value const& value, chain_link& into) {
         into.blocks.push_back(number<std::uint32_t>(size, "a block"));
         bytes += into.blocks.back();
     }
-    // 4 GiB of plain bytes in a block is beyond what anybody can hold in memory.
-    if (bytes > into.bytes || into.block_bytes == 0 || into.block_bytes >> 32 != 0)
+    if (bytes > into.bytes || into.block_bytes == 0 || into.block_bytes > most_block_bytes)
         refuse("blocks that do not fit their archive");
 }
 
