@@ -1,0 +1,138 @@
+// Several messages on one connection.
+#include "mail/talk.hpp"
+
+#include <algorithm>
+
+using namespace std::string_literals;
+using namespace trawl::smtp::detail;
+using namespace trawl::test;
+using trawl::mime::envelope;
+using trawl::smtp::errc;
+using trawl::smtp::status;
+
+TEST_CASE("the next envelope goes with the final dot", "[mail]") {
+    auto talk = ready();
+    begin(*talk, to({"x@c"}), "one");
+    CHECK(talk->wants_more());
+    begin(*talk, to({"y@c"}), "two");
+    CHECK(all_output(*talk) == "MAIL FROM:<a@b.example> SIZE=3\r\nRCPT TO:<x@c>\r\nDATA\r\n");
+    CHECK_FALSE(talk->wants_more());
+    talk->receive("250 ok\r\n250 ok\r\n354 go\r\n");
+    CHECK(all_output(*talk) == "one\r\n.\r\nMAIL FROM:<a@b.example> SIZE=3\r\nRCPT "
+                               "TO:<y@c>\r\nDATA\r\n");
+    CHECK(talk->at() == phase::dot);
+    talk->receive("250 taken\r\n550 5.1.8 not from you\r\n503 x\r\n503 x\r\n");
+    CHECK(summary(*talk) == "x@c: accepted 250 taken");
+    CHECK(summary(*talk) == "y@c: refused 550 5.1.8 not from you");
+    CHECK(talk->at() == phase::ready);
+}
+
+TEST_CASE("with CHUNKING whole messages follow each other, with RSET between them", "[mail]") {
+    auto talk = ready(chunking);
+    begin(*talk, to({"x@c"}), "one\n.\n");
+    begin(*talk, to({"y@c"}), "two");
+    CHECK(all_output(*talk) ==
+          "MAIL FROM:<a@b.example>\r\nRCPT TO:<x@c>\r\nBDAT 8 LAST\r\none\r\n.\r\n"
+          "RSET\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<y@c>\r\nBDAT 5 LAST\r\ntwo\r\n");
+    talk->receive("250 ok\r\n550 no\r\n503 5.5.1 nobody\r\n250 reset\r\n250 ok\r\n250 ok\r\n");
+    CHECK(summary(*talk) == "x@c: refused 550 no");
+    talk->receive("250 taken\r\n");
+    CHECK(summary(*talk) == "y@c: accepted 250 taken");
+}
+
+TEST_CASE("a text is not sent ahead on a connection that was idle and may be dead", "[mail]") {
+    auto talk = ready(chunking);
+    begin(*talk, to({"x@c"}), "one");
+    (void)all_output(*talk);
+    talk->receive("250 ok\r\n250 ok\r\n250 taken\r\n");
+    CHECK(summary(*talk) == "x@c: accepted 250 taken");
+    begin(*talk, to({"y@c"}), "two");
+    CHECK(all_output(*talk) == "MAIL FROM:<a@b.example>\r\nRCPT TO:<y@c>\r\n");
+    SECTION("alive") {
+        talk->receive("250 ok\r\n250 ok\r\n");
+        CHECK(all_output(*talk) == "BDAT 5 LAST\r\ntwo\r\n");
+        talk->receive("452 full\r\n");
+        CHECK(summary(*talk) == "y@c: deferred 452 full");
+        begin(*talk, to({"z@c"}), "three");
+        CHECK(all_output(*talk).starts_with("RSET\r\nMAIL"));
+    }
+    SECTION("dead") {
+        talk->lost(errc::closed);
+        CHECK_FALSE(talk->take_finished());
+        CHECK(talk->take_unsent());
+    }
+    SECTION("421 is for what was before") {
+        talk->receive("421 idle too long\r\n");
+        CHECK_FALSE(talk->take_finished());
+        CHECK(talk->take_unsent());
+    }
+}
+
+TEST_CASE("a dialogue of several messages cut at every byte claims nothing the server did not say",
+          "[mail]") {
+    struct plan {
+        std::string_view hello;
+        std::vector<std::string> replies; ///< the last of each message's ends it
+        std::size_t ends[3];
+    };
+    plan const by_dot{pipelining,
+                      {"250 ok\r\n", "250 ok\r\n", "354 go\r\n", "250 1\r\n", "250 ok\r\n",
+                       "250 ok\r\n", "354 go\r\n", "250 2\r\n", "250 ok\r\n", "250 ok\r\n",
+                       "354 go\r\n", "250 3\r\n"},
+                      {4, 8, 12}};
+    plan const by_chunk{chunking,
+                        {"250 ok\r\n", "250 ok\r\n", "250 1\r\n", "250 reset\r\n", "250 ok\r\n",
+                         "250 ok\r\n", "250 2\r\n", "250 reset\r\n", "250 ok\r\n", "250 ok\r\n",
+                         "250 3\r\n"},
+                        {3, 7, 11}};
+    for (auto const& [hello, replies, ends] : {by_dot, by_chunk}) {
+        std::string all;
+        std::vector<std::size_t> behind{0}; // bytes that end with reply i
+        for (auto const& one : replies) all += one, behind.push_back(all.size());
+        for (std::size_t cut = 0; cut <= all.size(); ++cut) {
+            auto talk = ready(hello);
+            std::string wire;
+            std::size_t begun = 0;
+            auto const feed = [&] {
+                while (begun < 3 && talk->wants_more())
+                    begin(*talk, to({"r" + std::to_string(begun) + "@c"}), "m"), ++begun;
+                wire += all_output(*talk);
+            };
+            feed();
+            for (std::size_t i = 0; i < cut; ++i) talk->receive(all.substr(i, 1)), feed();
+            talk->lost(errc::closed);
+            std::size_t known = 0;
+            while (auto const done = talk->take_finished()) {
+                auto const& answer = done->answers.at(0);
+                auto const which = static_cast<std::size_t>(answer.address.at(1) - '0');
+                bool const said = cut >= behind[ends[which]];
+                CHECK((answer.status == status::accepted) == said);
+                if (!said) CHECK(answer.status == status::unknown);
+                ++known;
+            }
+            while (auto const back = talk->take_unsent()) {
+                auto const which = back->answers.at(0).address.at(1) - '0';
+                CHECK(cut < behind[ends[which]]);
+                // Nothing of it can have been delivered: its text never left.
+                auto const name = "TO:<" + back->answers.at(0).address + ">\r\n";
+                auto const at = wire.find(name);
+                CHECK((at == std::string::npos || wire.find("\r\nm\r\n", at) == std::string::npos));
+                ++known;
+            }
+            CHECK(known == begun);
+        }
+    }
+}
+
+TEST_CASE("421 between messages gives back those behind it, for nothing of them was read",
+          "[mail]") {
+    auto talk = ready(chunking);
+    for (auto one : {"x@c", "y@c", "z@c"}) begin(*talk, to({one}), "m");
+    (void)all_output(*talk);
+    talk->receive("250 ok\r\n250 ok\r\n250 taken\r\n250 reset\r\n421 shutting down\r\n");
+    CHECK(summary(*talk) == "x@c: accepted 250 taken");
+    CHECK(summary(*talk) == "y@c: deferred 421 shutting down");
+    auto const back = talk->take_unsent();
+    REQUIRE(back);
+    CHECK(back->answers.at(0).address == "z@c");
+}
