@@ -4,9 +4,11 @@
 #
 #     bench/smtp.sh BUILD SINK STICK [CONNECTIONS [MESSAGES [ROUNDS]]]
 #
-# SINK PORT is an SMTP sink that announces PIPELINING and CHUNKING and costs little (Postfix's
-# smtp-sink is itself the limit); STICK takes smtp-source's -s, -m, -l, -d and -P, -X, -B as
-# research does, "" leaves it out. Prints medians of messages a second, CPU us each and RSS.
+# Both are programs of yours. "SINK PORT" is an SMTP server that announces PIPELINING and CHUNKING and
+# costs little (Postfix's smtp-sink is itself the limit). STICK is a bare client, with -p PORT, -s
+# CONNECTIONS, -m MESSAGES, -d (keep connections), -P (PIPELINING), -X (the next envelope behind the
+# dot) and -B N (N messages a write, by BDAT); "" leaves it out. Prints medians of messages a second,
+# CPU us each and RSS.
 set -eu
 build=$1 sink=$2 stick=$3 at_once=${4:-50} count=${5:-20000} rounds=${6:-5}
 port=$((20000 + RANDOM % 20000))
