@@ -39,15 +39,6 @@ bridge::bridge(std::shared_ptr<transport> link)
     if (!link_->alive()) link_->throw_lost(phase::channel);
     handle_ = ssh_channel_new(link_->handle());
     if (!handle_) throw std::bad_alloc();
-    prepare();
-}
-
-bridge::bridge(std::shared_ptr<transport> link, ssh_channel accepted)
-    : link_(std::move(link)), handle_(accepted), local_(link_->executor()) {
-    prepare();
-}
-
-void bridge::prepare() {
     auto& c = callbacks_;
     ssh_callbacks_init(&c);
     c.userdata = this;
@@ -89,17 +80,6 @@ void bridge::start(stream_socket local) {
     if (held_) fetch_held();
     progressed(); // the channel may have ended meanwhile
     if (!ended_) read_up();
-}
-
-void bridge::stop() noexcept { end(); }
-
-awaitable<> bridge::ended() {
-    auto const keep = shared_from_this();
-    while (!ended_) {
-        trawl::detail::waiter place(waiters_);
-        auto const how = co_await place.wait();
-        if (how == trawl::detail::wake::cancelled) trawl::detail::throw_cancelled();
-    }
 }
 
 // --- from the channel to the socket ---
@@ -233,7 +213,6 @@ void bridge::end() noexcept {
     }
     asio::error_code ignored;
     local_.close(ignored);
-    waiters_.wake_all();
     auto const last = std::move(self_); // perhaps the last reference
 }
 

@@ -5,7 +5,6 @@
 #include <libssh/callbacks.h>
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 
@@ -23,8 +22,6 @@ class bridge final : public std::enable_shared_from_this<bridge>, private transp
 public:
     /// A channel that is not open yet.
     explicit bridge(std::shared_ptr<transport> link);
-    /// A channel that the peer has opened; owned from now on.
-    bridge(std::shared_ptr<transport> link, ssh_channel accepted);
     bridge(bridge const&) = delete;
     bridge& operator=(bridge const&) = delete;
     ~bridge();
@@ -35,16 +32,11 @@ public:
 
     /// Begins to carry; `local` is non-blocking. It keeps itself from then on.
     void start(stream_socket local);
-    /// Ends now, whatever is under way.
-    void stop() noexcept;
-    /// Waits for the end; cancelling leaves the bridge as it is.
-    awaitable<> ended();
 
     /// Why it ended when it is this session's fault; empty when one of the two sides closed.
     std::string const& why() const noexcept { return why_; }
 
 private:
-    void prepare();
     void progressed() noexcept override;
     std::size_t arrived(char const* data, std::size_t size) noexcept;
     void fetch_held();
@@ -71,7 +63,6 @@ private:
     bool shut_ = false;                    // it was told the channel's end
     bool held_ = false, fetching_ = false; // libssh holds output
     bool reading_ = false, writing_ = false;
-    trawl::detail::waiter_list waiters_;
     std::shared_ptr<bridge> self_; // from start() to the end
 };
 

@@ -24,8 +24,7 @@ std::pair<stream_socket, stream_socket> make_pair(stream_socket::executor_type c
     return {stream_socket(executor, local, ends[0]), stream_socket(executor, local, ends[1])};
 }
 
-} // namespace
-
+/// A channel to host:port, not started yet.
 awaitable<std::shared_ptr<bridge>> open_bridge(state_ptr through, std::string host,
                                                std::uint16_t port,
                                                std::chrono::milliseconds limit) {
@@ -43,6 +42,8 @@ awaitable<std::shared_ptr<bridge>> open_bridge(state_ptr through, std::string ho
                       "through " + through->peer + ": " + refusal(thrown.said()));
     }
 }
+
+} // namespace
 
 awaitable<tunnel> open_tunnel(state_ptr through, std::string host, std::uint16_t port,
                               std::chrono::milliseconds limit) {

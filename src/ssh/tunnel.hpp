@@ -19,11 +19,7 @@ struct tunnel {
     std::shared_ptr<bridge> carrier;
 };
 
-/// A channel to host:port, not started yet. Throws failure in phase connect that names host:port
-/// and the session it goes through.
-awaitable<std::shared_ptr<bridge>> open_bridge(state_ptr through, std::string host,
-                                               std::uint16_t port, std::chrono::milliseconds limit);
-
+/// Throws failure in phase connect that names host:port and the session it goes through.
 awaitable<tunnel> open_tunnel(state_ptr through, std::string host, std::uint16_t port,
                               std::chrono::milliseconds limit);
 
