@@ -14,6 +14,8 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
+#include <utility>
 
 namespace trawl::net {
 
@@ -21,8 +23,10 @@ namespace ssl = asio::ssl;
 
 namespace {
 
-/// The SHA-256 that a pin stands for.
-std::string digest_of(std::string_view pin) {
+using digest = std::array<unsigned char, 32>; ///< SHA-256
+
+/// What a pin stands for.
+digest digest_of(std::string_view pin) {
     std::array<unsigned char, 64> bytes;
     bool const fits = pin.size() == 44 && pin.back() == '=' && pin[42] != '=';
     int const size =
@@ -32,21 +36,21 @@ std::string digest_of(std::string_view pin) {
     if (size != 33)
         throw error(std::make_error_code(std::errc::invalid_argument), "pinned key",
                     "a SHA-256 in base64 is wanted");
-    return {reinterpret_cast<char const*>(bytes.data()), 32};
+    digest found;
+    std::copy_n(bytes.begin(), found.size(), found.begin());
+    return found;
 }
 
-/// SHA-256 of the certificate's SubjectPublicKeyInfo; empty when OpenSSL cannot write it.
-std::string key_digest(X509* certificate) {
+/// Of the certificate's SubjectPublicKeyInfo; nullopt when OpenSSL cannot write it.
+std::optional<digest> key_digest(X509* certificate) {
     unsigned char* der = nullptr;
     int const size = certificate ? i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der) : -1;
-    if (size < 0) return {};
-    std::string digest(EVP_MAX_MD_SIZE, '\0');
-    unsigned length = 0;
-    EVP_Digest(der, static_cast<std::size_t>(size), reinterpret_cast<unsigned char*>(digest.data()),
-               &length, EVP_sha256(), nullptr);
+    if (size < 0) return std::nullopt;
+    digest found;
+    bool const done = EVP_Digest(der, static_cast<std::size_t>(size), found.data(), nullptr,
+                                 EVP_sha256(), nullptr) == 1;
     OPENSSL_free(der);
-    digest.resize(length);
-    return digest;
+    return done ? std::optional(found) : std::nullopt;
 }
 
 bool is_address(std::string const& host) {
@@ -109,7 +113,7 @@ struct tls_context::state {
 
     tls_options options;
     ssl::context context{ssl::context::tls_client};
-    std::vector<std::string> pins;
+    std::vector<digest> pins;
     SSL_SESSION* session = nullptr; ///< owned
 };
 
@@ -152,9 +156,9 @@ struct stream::layer {
             return inside.options.verify && why != X509_V_OK ? X509_verify_cert_error_string(why)
                                                              : "";
         }
-        auto const digest = key_digest(SSL_get0_peer_certificate(handle));
+        auto const key = key_digest(SSL_get0_peer_certificate(handle));
         bool const known =
-            std::find(inside.pins.begin(), inside.pins.end(), digest) != inside.pins.end();
+            key && std::find(inside.pins.begin(), inside.pins.end(), *key) != inside.pins.end();
         return known ? "" : "the key is not a pinned one";
     }
     SSL* wire_handle() const { return const_cast<layer*>(this)->wire.native_handle(); }
