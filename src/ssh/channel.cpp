@@ -64,6 +64,14 @@ void channel::throw_refused(errc code, ssh::phase at) const {
     throw failure(code, at, link_->peer(), link_->words());
 }
 
+/// sshd tells the status as soon as the command has ended, before the rest of its output.
+void channel::throw_unfinished(ssh::phase at) const {
+    std::string what;
+    if (exit_status) what = "exit status " + std::to_string(*exit_status);
+    if (!exit_signal.empty()) what = "ended by signal " + exit_signal;
+    link_->throw_lost(at, what.empty() ? what : what + ", but its output was cut off");
+}
+
 awaitable<> channel::request_terminal(ssh::terminal what, step when) {
     auto call = [this, &what] {
         return handle_ ? ssh_channel_request_pty_size(handle_, what.type.c_str(),
@@ -183,10 +191,7 @@ void channel::resize(unsigned columns, unsigned rows) {
 
 awaitable<> channel::finish(step when) {
     while (!ended()) {
-        if (!handle_ || !link_->alive()) {
-            if (answered()) break; // nothing more to learn
-            link_->throw_lost(when.at);
-        }
+        if (!handle_ || !link_->alive()) throw_unfinished(when.at);
         co_await link_->progress(when);
     }
 }

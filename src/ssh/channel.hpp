@@ -73,6 +73,7 @@ private:
     std::optional<output_piece> take_piece();
     void fetch_held(stream& to, bool is_err);
     [[noreturn]] void throw_refused(errc code, ssh::phase at) const;
+    [[noreturn]] void throw_unfinished(ssh::phase at) const;
 
     std::shared_ptr<transport> link_;
     ssh_channel_callbacks_struct callbacks_{};

@@ -184,10 +184,10 @@ std::string transport::words() const {
     return text;
 }
 
-void transport::throw_lost(ssh::phase at) const {
+void transport::throw_lost(ssh::phase at, std::string const& what) const {
     auto const code = silent_.empty() ? make_error_code(errc::disconnected)
                                       : make_error_code(trawl::errc::timed_out);
-    throw failure(code, at, peer_, words());
+    throw failure(code, at, peer_, what.empty() ? words() : what + ": " + words());
 }
 
 // --- keepalive ---

@@ -96,9 +96,9 @@ public:
     /// if anything has moved, and watches the descriptor. True when something has moved.
     bool settle();
 
-    /// Throws what the end of the connection means in this phase, with libssh's or the peer's
-    /// words.
-    [[noreturn]] void throw_lost(ssh::phase at) const;
+    /// Throws what the end of the connection means in this phase: `what`, and libssh's or the
+    /// peer's words.
+    [[noreturn]] void throw_lost(ssh::phase at, std::string const& what = {}) const;
     /// libssh's last message without its decoration.
     std::string words() const;
 

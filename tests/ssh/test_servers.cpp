@@ -122,12 +122,24 @@ TEST_CASE("a close without end of output is an end too", "[ssh][ending]") {
     CHECK(command_against({.eof = false}).exit_status == 4);
 }
 
-TEST_CASE("a connection lost after the status still has its answer", "[ssh][ending]") {
+TEST_CASE("a connection lost after status and end of output still has its answer",
+          "[ssh][ending]") {
     bool const at_once = GENERATE(false, true);
-    auto const done =
-        command_against({.eof = false, .close = false, .hang_up = true, .at_once = at_once});
+    auto const done = command_against({.close = false, .hang_up = true, .at_once = at_once});
     CHECK(done.out == "output\n");
     CHECK(done.exit_status == 4);
+}
+
+TEST_CASE("a connection lost before the end of output is a failure that names the status",
+          "[ssh][ending]") {
+    bool const at_once = GENERATE(false, true);
+    auto const thrown =
+        failure_against({.eof = false, .close = false, .hang_up = true, .at_once = at_once});
+    CHECK(thrown.code() == ssh::errc::disconnected);
+    CHECK(thrown.at() == ssh::phase::exec);
+    INFO(thrown.what());
+    CHECK(std::string(thrown.what()).find("exit status 4, but its output was cut off") !=
+          std::string::npos);
 }
 
 TEST_CASE("a connection lost before the status is a failure", "[ssh][ending]") {
