@@ -34,7 +34,7 @@ public:
         sh(in(middle_) + "ip route add unreachable 10.89.0.0/24");
         sh(in(middle_) + "ip route add 10.90.0.0/24 via 10.87.0.3");
         sh(in(end_) + "ip route add blackhole 10.90.0.0/24");
-        sh(in(middle_) + "sysctl net.ipv4.ip_forward=1 net.ipv4.icmp_ratelimit=0");
+        sh(in(middle_) + "sysctl net.ipv4.ip_forward=1 net.ipv4.icmp_ratemask=0");
         sh(in(end_) + "ip route add default via 10.87.0.2");
         sh("ping -c 1 -w 5 10.88.0.1"); // the links have settled
     }

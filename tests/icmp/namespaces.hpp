@@ -89,7 +89,7 @@ public:
     far_network() : veth_network("10.99.0", "24", "fd00:99") {
         sh("ip route add default via 10.99.0.2 && ip route add default via fd00:99::2");
         sh(inside() +
-           "sysctl net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0 net.ipv4.ip_forward=1 "
+           "sysctl net.ipv4.icmp_ratemask=0 net.ipv6.icmp.ratelimit=0 net.ipv4.ip_forward=1 "
            "net.ipv4.icmp_msgs_per_sec=1000000 net.ipv4.icmp_msgs_burst=1000000 "
            "net.ipv6.conf.all.forwarding=1 net.ipv6.conf.far.forwarding=1");
         sh(inside() + "ip route add unreachable 10.78.0.0/16");
