@@ -63,6 +63,12 @@ public:
             sh(in + "sysctl net.ipv6.conf." + side + ".accept_dad=0"); // takes a second or two
             sh(in + "ip link set " + side + " up");
         }
+        // The kernel looks at a link that came up once a second at most, and only then gives it a
+        // link-local address.
+        for (auto const& show : {std::string("ip -6 -o addr show dev near scope link"),
+                                 inside() + "ip -6 -o addr show dev far scope link"})
+            sh("for i in $(seq 500); do " + show +
+               " | grep -q fe80 && exit 0; sleep 0.01; done; exit 1");
     }
 
     /// The kernel there answers ARP and echoes for all addresses of the prefix.
