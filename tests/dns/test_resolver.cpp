@@ -5,6 +5,7 @@
 #include <asio/detached.hpp>
 #include <asio/io_context.hpp>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -222,7 +223,8 @@ TEST_CASE("no more look-ups are under way than options.in_flight", "[dns]") {
         co_await trawl::with_group(body);
         CHECK(answered == 500);
         CHECK(most == 7);
-        CHECK(server.asked().size() == 1000); // none was lost
+        // On a busy machine one may be asked again before its answer is read.
+        CHECK(std::ranges::count(server.asked(), std::size_t{0}, &query::number) == 1000);
     });
 }
 
