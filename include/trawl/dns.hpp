@@ -34,7 +34,9 @@ enum class errc {
     bad_server,     ///< options.servers holds something else than ADDR or ADDR:PORT
     closed,         ///< the resolver was destroyed meanwhile
 };
+/// Category "trawl.dns" of errc.
 std::error_category const& category() noexcept;
+/// `code` in that category.
 std::error_code make_error_code(errc code) noexcept;
 
 /// What a question asks for (RFC 1035 §3.2.2, 3596, 2782, 6698, 8659).
@@ -61,28 +63,42 @@ std::optional<type> type_of(std::string_view name) noexcept;
 
 /// Who takes mail; "." for nobody (RFC 7505).
 struct mx {
-    std::uint16_t preference;
-    std::string exchange;
+    std::uint16_t preference; ///< lower ones first (RFC 5321 §5.1)
+    std::string exchange;     ///< the host
 };
+/// Where a service is offered (RFC 2782).
 struct srv {
-    std::uint16_t priority, weight, port;
-    std::string target;
+    std::uint16_t priority; ///< lower ones first
+    std::uint16_t weight;   ///< the share among those of one priority
+    std::uint16_t port;     ///< TCP or UDP, as the name says
+    std::string target;     ///< the host; "." when there is no such service
 };
+/// The start of a zone (RFC 1035 §3.3.13, RFC 2308 §4).
 struct soa {
-    std::string primary, mailbox;
-    std::uint32_t serial, refresh, retry, expire, minimum;
+    std::string primary;   ///< its first name server
+    std::string mailbox;   ///< of the one who keeps it, a dot for the @
+    std::uint32_t serial;  ///< version of the zone (RFC 1982)
+    std::uint32_t refresh; ///< seconds between looks of a secondary server
+    std::uint32_t retry;   ///< seconds until it looks again after a failure
+    std::uint32_t expire;  ///< seconds until it stops answering without its primary
+    std::uint32_t minimum; ///< seconds for which "no such name" holds
 };
 /// The character-strings of one record, as bytes.
 struct txt {
-    std::vector<std::string> strings;
+    std::vector<std::string> strings; ///< up to 255 bytes each
 };
+/// Which certificate a server shows (RFC 6698 §2.1).
 struct tlsa {
-    std::uint8_t usage, selector, matching;
-    std::string data; ///< bytes
+    std::uint8_t usage;    ///< 0 PKIX-TA, 1 PKIX-EE, 2 DANE-TA, 3 DANE-EE (RFC 7218)
+    std::uint8_t selector; ///< 0: of the whole certificate, 1: of its public key
+    std::uint8_t matching; ///< 0: the bytes themselves, 1: SHA-256, 2: SHA-512
+    std::string data;      ///< bytes
 };
+/// Which authorities may issue certificates (RFC 8659 §4.1).
 struct caa {
-    std::uint8_t flags;
-    std::string tag, value;
+    std::uint8_t flags; ///< 128: critical
+    std::string tag;    ///< "issue", "issuewild", "iodef"
+    std::string value;  ///< as the tag has it
 };
 /// What one record says; a string is the name of CNAME, NS and PTR.
 using value = std::variant<asio::ip::address, std::string, mx, srv, soa, txt, tlsa, caa>;
@@ -102,7 +118,7 @@ std::string_view to_string(status) noexcept;
 
 /// What became of a question.
 struct answer {
-    dns::status status = status::timed_out;
+    dns::status status = status::timed_out; ///< how it ended
     std::vector<value> values = {}; ///< of the type that was asked for; none unless answered
     std::string name = {};          ///< whose values they are, behind all aliases (CNAME)
     std::chrono::seconds ttl{0};    ///< how long it holds (RFC 1035 §4.1.3, RFC 2308 §5)
@@ -126,6 +142,7 @@ struct answer {
 /// the resolver ends its look-ups with errc::closed; it may be destroyed inside one of them.
 class resolver {
 public:
+    /// Whom it asks, and how long.
     struct options {
         std::vector<std::string> servers =
             {}; ///< "ADDR", "ADDR:PORT", "[V6]:PORT"; empty: resolv.conf
@@ -136,12 +153,13 @@ public:
         std::size_t in_flight = 1000; ///< look-ups at a time; more of them wait for a place
         bool search = true;           ///< complete short names
         std::size_t cached = 10'000;  ///< answers that are kept while they hold; 0: none
-        std::filesystem::path hosts = "/etc/hosts"; ///< empty: none
-        std::filesystem::path resolv_conf = "/etc/resolv.conf";
+        std::filesystem::path hosts = "/etc/hosts";             ///< empty: none
+        std::filesystem::path resolv_conf = "/etc/resolv.conf"; ///< of `servers` and `search`
     };
 
     /// Reads the configuration files (blocks shortly). Throws error(errc::bad_server).
     explicit resolver(asio::any_io_executor executor);
+    /// As above, with other options than the defaults.
     resolver(asio::any_io_executor executor, options configuration);
     resolver(resolver const&) = delete;
     resolver& operator=(resolver const&) = delete;

@@ -19,6 +19,7 @@ enum class errc {
 
 /// Category "trawl" of errc.
 std::error_category const& core_category() noexcept;
+/// `code` in that category.
 std::error_code make_error_code(errc code) noexcept;
 
 /// A failure of the world: network, peer, file, protocol. Expected negative answers are values
@@ -32,8 +33,11 @@ public:
     /// `where`: the host and the phase; `said`: the peer's own words, empty when it said nothing.
     error(std::error_code code, std::string where, std::string said = {});
 
+    /// All of it in one line, as above.
     char const* what() const noexcept override { return what_.c_str(); }
+    /// The host and the phase.
     std::string const& where() const noexcept { return where_; }
+    /// The peer's own words; empty when it said nothing.
     std::string const& said() const noexcept { return said_; }
 
 private:
@@ -42,6 +46,7 @@ private:
 
 /// True for the exception that a cancelled operation throws (asio::error::operation_aborted).
 bool is_cancelled(std::exception_ptr const& failure) noexcept;
+/// As above, for one that was caught by its type.
 bool is_cancelled(std::system_error const& failure) noexcept;
 
 /// The what() of any exception: one line for a log or a record.

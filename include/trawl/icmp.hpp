@@ -30,7 +30,9 @@ enum class errc {
     replies_dropped,   ///< our own receive buffer lost packets while the target was silent
     pinger_closed,     ///< the pinger was destroyed while a sweep used it
 };
+/// Category "trawl.icmp" of errc.
 std::error_category const& category() noexcept;
+/// `code` in that category.
 std::error_code make_error_code(errc code) noexcept;
 
 /// Which kind of socket carries the echoes.
@@ -53,7 +55,7 @@ std::string_view to_string(status) noexcept;
 
 /// One echo reply.
 struct reply {
-    asio::ip::address from;
+    asio::ip::address from; ///< who sent it: the address that was asked
     duration rtt{}; ///< up to the kernel's receive time stamp, not to the wake-up of this process
     std::optional<std::uint8_t>
         hops_left; ///< TTL or hop limit of the reply, when the kernel told it
@@ -61,7 +63,7 @@ struct reply {
 
 /// What became of one echo request.
 struct echo {
-    asio::ip::address target;
+    asio::ip::address target;              ///< whom it was sent to
     std::uint64_t position = 0;            ///< of the target in its sweep; 0 for pinger::ask
     std::uint32_t index = 0;               ///< which echo to its target, from 0
     icmp::status status = status::unknown; ///< up: answered; down: silent until the timeout
@@ -70,7 +72,8 @@ struct echo {
                                  ///< transmit stamp too when pinger::options asks for them
     std::optional<asio::ip::address> from; ///< who sent the reply or the error
     std::optional<std::uint8_t> hops_left; ///< TTL or hop limit of the reply
-    std::uint8_t type = 0, code = 0;       ///< of the ICMP message that came, when `from` is there
+    std::uint8_t type = 0;                 ///< of the ICMP message that came, when `from` is there
+    std::uint8_t code = 0;                 ///< of that message
     std::uint16_t bytes = 0; ///< of that message, ICMP header included and IP header not
     std::error_code why;     ///< for unreachable and unknown
 };
@@ -108,9 +111,10 @@ struct statistics {
 /// with none of them waiting it keeps no work on the io_context.
 class pinger {
 public:
+    /// How echoes are made and sent.
     struct options {
-        std::chrono::milliseconds timeout{1000}; ///< of probe(), from the sending
-        socket_kind kind = socket_kind::automatic;
+        std::chrono::milliseconds timeout{1000};   ///< of probe(), from the sending
+        socket_kind kind = socket_kind::automatic; ///< which sockets it may use
         /// Bytes asked of the kernel for each socket; 0 keeps its default (208 KiB hold 256
         /// replies). More than net.core.rmem_max needs CAP_NET_ADMIN. What is granted bounds how
         /// many answers can be on their way.
@@ -138,6 +142,7 @@ public:
         observer* watch = nullptr; ///< not owned; outlives the pinger
     };
 
+    /// With the options' defaults.
     explicit pinger(asio::any_io_executor executor);
     /// Opens the sockets; what fails is thrown by the probes and sweeps that need that address
     /// family.
@@ -158,6 +163,7 @@ public:
     /// it, or silence. Throws and cancels as probe() does.
     awaitable<echo> ask(asio::ip::address target, echo_options how);
 
+    /// The totals of this moment.
     statistics stats() const;
 
     /// The kind in use; automatic when no socket could be opened.
@@ -171,12 +177,13 @@ private:
 
 /// What became of one target.
 struct result {
-    asio::ip::address address;
-    std::uint64_t position = 0; ///< of the target in the sweep
-    icmp::status status = status::unknown;
-    std::optional<duration> rtt; ///< average of the replies; absent when there was none
-    std::uint32_t sent = 0, received = 0;
-    std::error_code why; ///< for unreachable and unknown
+    asio::ip::address address;             ///< of the target
+    std::uint64_t position = 0;            ///< of the target in the sweep
+    icmp::status status = status::unknown; ///< how it ended
+    std::optional<duration> rtt;           ///< average of the replies; absent when there was none
+    std::uint32_t sent = 0;                ///< echoes that the kernel took
+    std::uint32_t received = 0;            ///< first replies to them in time
+    std::error_code why;                   ///< for unreachable and unknown
 };
 
 /// Probes every address of a list, each ending in exactly one status, without a coroutine or a
@@ -189,6 +196,7 @@ struct result {
 /// unknown rather than down if that does not help.
 class sweep {
 public:
+    /// What is sent to whom, and when.
     struct options {
         std::chrono::milliseconds timeout{1000}; ///< for each echo, from its sending
         unsigned retries = 1; ///< further echoes to a silent target; with count 1 only
@@ -203,12 +211,17 @@ public:
         std::function<bool(std::uint64_t position)> skip = {};
     };
 
+    /// How far it has come.
     struct totals {
         std::uint64_t targets =
-            0; ///< of the list (this shard of it), less those passed over so far
-        std::uint64_t up = 0, down = 0, unreachable = 0, unknown = 0; ///< handed out so far
+            0;                  ///< of the list (this shard of it), less those passed over so far
+        std::uint64_t up = 0;   ///< handed out so far
+        std::uint64_t down = 0; ///< handed out so far
+        std::uint64_t unreachable = 0; ///< handed out so far
+        std::uint64_t unknown = 0;     ///< handed out so far
     };
 
+    /// With the options' defaults.
     sweep(pinger& with, targets::list addresses);
     /// `with` outlives the sweep. Throws error(trawl::errc::bad_target) when the list has names and
     /// skip_names is false: resolve them first.
@@ -228,6 +241,7 @@ public:
     /// The results that are there, 1 to 64; empty at the end.
     awaitable<std::vector<result>> next_batch();
 
+    /// What next_events() gives.
     struct events {
         std::vector<echo> echoes;    ///< in the order in which they ended
         std::vector<result> results; ///< of the targets whose last echo has ended
@@ -236,6 +250,7 @@ public:
     /// while a thousand events have not been taken.
     awaitable<events> next_events();
 
+    /// The counts of this moment.
     totals progress() const noexcept;
 
 private:

@@ -18,11 +18,11 @@ namespace trawl::icmp {
 /// replies of one target.
 class tally {
 public:
-    tally();
-    tally(tally const&);
-    tally(tally&&) noexcept; ///< leaves the other empty, as all moves
-    tally& operator=(tally const&);
-    tally& operator=(tally&&) noexcept;
+    tally();                            ///< of no echo
+    tally(tally const&);                ///< with the same counts
+    tally(tally&&) noexcept;            ///< leaves the other empty, as all moves
+    tally& operator=(tally const&);     ///< forgets its own counts
+    tally& operator=(tally&&) noexcept; ///< forgets its own counts
     ~tally();
 
     /// Counts one ended echo; a duplicate changes duplicates() only.
@@ -30,21 +30,24 @@ public:
     /// Adds what another has counted, as if it came after this one's.
     void add(tally const& other);
 
-    /// Echoes that have ended, and of them those answered in time.
+    /// Echoes that have ended.
     std::uint64_t sent() const noexcept { return counts_.sent; }
+    /// Of sent(): those answered in time.
     std::uint64_t received() const noexcept { return counts_.received; }
+    /// Of sent(): the others.
     std::uint64_t lost() const noexcept { return counts_.sent - counts_.received; }
-    /// Of lost(): those that an ICMP error ended, and those that this machine could not tell of.
+    /// Of lost(): those that an ICMP error ended.
     std::uint64_t unreachable() const noexcept { return counts_.unreachable; }
+    /// Of lost(): those that this machine could not tell of.
     std::uint64_t unknown() const noexcept { return counts_.unknown; }
     std::uint64_t duplicates() const noexcept { return counts_.duplicates; } ///< further replies
     double loss() const noexcept; ///< lost() of sent() in per cent; 0 when nothing was sent
 
     // Of the round trips of the replies; nullopt without one.
-    std::optional<duration> least() const noexcept;
+    std::optional<duration> least() const noexcept;   ///< the shortest
     std::optional<duration> average() const noexcept; ///< rounded down to a nanosecond
-    std::optional<duration> most() const noexcept;
-    std::optional<duration> last() const noexcept;
+    std::optional<duration> most() const noexcept;    ///< the longest
+    std::optional<duration> last() const noexcept;    ///< that of the last reply
     /// Standard deviation of the population (Welford), as ping's mdev; 0 of one reply.
     std::optional<duration> deviation() const noexcept;
     /// Mean of |D(i-1, i)| over consecutive replies, where D is RFC 3550 §6.4.1's difference of
@@ -56,8 +59,9 @@ public:
 
     /// lost() times the interval between two echoes: fping's accumulated outage.
     duration outage(duration interval) const noexcept;
-    /// Lost echoes in a row: at most so far, and since the last reply.
+    /// The most lost echoes in a row so far.
     std::uint64_t longest_loss() const noexcept { return counts_.longest_loss; }
+    /// Lost echoes since the last reply.
     std::uint64_t current_loss() const noexcept { return counts_.current_loss; }
 
 private:

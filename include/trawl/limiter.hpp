@@ -17,16 +17,20 @@ public:
     /// that does the work.
     class [[nodiscard]] ticket {
     public:
-        ticket() noexcept = default;
+        ticket() noexcept = default; ///< no place
+        /// Takes the place over; the other has none then.
         ticket(ticket&& other) noexcept : owner_(std::exchange(other.owner_, nullptr)) {}
+        /// Gives its own place back first.
         ticket& operator=(ticket&& other) noexcept {
             if (this != &other) release(), owner_ = std::exchange(other.owner_, nullptr);
             return *this;
         }
         ~ticket() { release(); }
+        /// Gives the place back now; nothing without one.
         void release() noexcept {
             if (owner_) std::exchange(owner_, nullptr)->give_back();
         }
+        /// Whether it holds a place.
         explicit operator bool() const noexcept { return owner_ != nullptr; }
 
     private:
@@ -35,6 +39,7 @@ public:
         limiter* owner_ = nullptr;
     };
 
+    /// `limit` places; with 0 nobody ever gets one.
     explicit limiter(std::size_t limit) noexcept : free_(limit), limit_(limit) {}
     limiter(limiter const&) = delete;
     limiter& operator=(limiter const&) = delete;
@@ -46,7 +51,9 @@ public:
     /// An empty ticket when no place is free.
     ticket try_acquire() noexcept;
 
+    /// Places in all.
     std::size_t limit() const noexcept { return limit_; }
+    /// Tickets that are out.
     std::size_t in_use() const noexcept { return limit_ - free_; }
 
 private:

@@ -16,16 +16,20 @@ public:
     /// Holds the mutex until it is destroyed or unlocked. Move-only.
     class [[nodiscard]] guard {
     public:
-        guard() noexcept = default;
+        guard() noexcept = default; ///< holds nothing
+        /// Takes the mutex over; the other holds nothing then.
         guard(guard&& other) noexcept : owner_(std::exchange(other.owner_, nullptr)) {}
+        /// Unlocks what it holds first.
         guard& operator=(guard&& other) noexcept {
             if (this != &other) unlock(), owner_ = std::exchange(other.owner_, nullptr);
             return *this;
         }
         ~guard() { unlock(); }
+        /// Unlocks now; nothing when it holds nothing.
         void unlock() noexcept {
             if (owner_) std::exchange(owner_, nullptr)->unlock();
         }
+        /// Whether it holds the mutex.
         bool owns_lock() const noexcept { return owner_ != nullptr; }
 
     private:
@@ -64,9 +68,11 @@ public:
     static awaitable<file_lock> acquire(std::filesystem::path path,
                                         duration interval = std::chrono::milliseconds(20));
 
+    /// Takes the lock over; the other has none then.
     file_lock(file_lock&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+    /// Gives its own lock up first.
     file_lock& operator=(file_lock&& other) noexcept;
-    ~file_lock();
+    ~file_lock(); ///< gives the lock up; the file stays
 
 private:
     explicit file_lock(int descriptor) noexcept : descriptor_(descriptor) {}

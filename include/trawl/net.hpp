@@ -26,7 +26,9 @@ enum class errc {
     empty_secret,    ///< a secret file whose first line is empty
     secret_too_long, ///< a secret file whose first line exceeds max_secret
 };
+/// Category "trawl.net" of errc.
 std::error_category const& category() noexcept;
+/// `code` in that category.
 std::error_code make_error_code(errc code) noexcept;
 
 /// Trivially copyable, so that braces in a co_await are safe on g++ 12.
@@ -45,8 +47,10 @@ struct options {
 /// with its reason. Cancelling closes all attempts.
 awaitable<asio::ip::tcp::socket> connect(std::string host, std::vector<asio::ip::address> addresses,
                                          std::uint16_t port, options how);
+/// As above; messages name the peer by its first address.
 awaitable<asio::ip::tcp::socket> connect(std::vector<asio::ip::address> addresses,
                                          std::uint16_t port, options how);
+/// As above, with the options' defaults.
 awaitable<asio::ip::tcp::socket> connect(std::vector<asio::ip::address> addresses,
                                          std::uint16_t port);
 
@@ -54,18 +58,23 @@ awaitable<asio::ip::tcp::socket> connect(std::vector<asio::ip::address> addresse
 /// moved over, and it has no way into a stream or a log. Moving never copies the bytes.
 class secret {
 public:
-    secret() noexcept = default;
+    secret() noexcept = default; ///< an empty one
     /// Copies `text` and overwrites it.
     explicit secret(std::string&& text);
+    /// Takes the bytes over; the other is empty then.
     secret(secret&& other) noexcept
         : bytes_(std::move(other.bytes_)), size_(std::exchange(other.size_, 0)) {}
+    /// Overwrites its own bytes first.
     secret& operator=(secret&& other) noexcept;
     ~secret();
 
     /// The bytes, followed by a NUL that is not counted; valid while the secret lives.
     std::string_view view() const noexcept { return {bytes_ ? bytes_.get() : "", size_}; }
+    /// As view(), for C functions.
     char const* c_str() const noexcept { return bytes_ ? bytes_.get() : ""; }
+    /// Bytes, without the NUL.
     std::size_t size() const noexcept { return size_; }
+    /// Whether there are none.
     bool empty() const noexcept { return size_ == 0; }
 
 private:

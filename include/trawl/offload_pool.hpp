@@ -27,27 +27,29 @@ namespace trawl {
 /// end, drops queued ones and joins the threads.
 class offload_pool {
 public:
+    /// What a pool is made with.
     struct options {
         std::size_t threads = 0;    ///< 0: one for each processor
         std::string name = "trawl"; ///< thread name, at most 15 bytes (pthread_setname_np)
         observer* watch =
             nullptr; ///< trawl_pool_NAME_queued, _busy_seconds, after each job; not owned
     };
+    /// What it has done since it was made, and what it does now.
     struct statistics {
-        std::size_t threads = 0;
-        std::size_t queued = 0; ///< handed in, not begun
-        std::size_t running = 0;
-        std::uint64_t completed = 0;
-        duration busy{}; ///< time spent in jobs, summed over the threads
-        std::size_t most_queued = 0;
+        std::size_t threads = 0;     ///< of the pool
+        std::size_t queued = 0;      ///< handed in, not begun
+        std::size_t running = 0;     ///< begun, not ended
+        std::uint64_t completed = 0; ///< ended, by a result or an exception
+        duration busy{};             ///< time spent in jobs, summed over the threads
+        std::size_t most_queued = 0; ///< the largest `queued` there has been
     };
 
     /// Jobs of one strand run one after the other in the order they were handed in, on whichever
     /// thread is free.
     class strand {
     public:
-        strand(strand const&) = default;
-        strand& operator=(strand const&) = default;
+        strand(strand const&) = default;            ///< the same strand
+        strand& operator=(strand const&) = default; ///< the same strand
 
     private:
         friend class offload_pool;
@@ -56,12 +58,14 @@ public:
         std::shared_ptr<state> state_;
     };
 
-    offload_pool();
+    offload_pool(); ///< with one thread for each processor
+    /// Starts the threads. Throws std::system_error when the system gives none.
     explicit offload_pool(options configuration);
     offload_pool(offload_pool const&) = delete;
     offload_pool& operator=(offload_pool const&) = delete;
-    ~offload_pool();
+    ~offload_pool(); ///< as said above; blocks until running jobs have ended
 
+    /// A new strand, in no order to others. It may outlive the pool, of no use then.
     strand make_strand();
 
     /// Runs `work(std::stop_token)` or `work()` on the strand. Cancelling requests stop through the
@@ -82,6 +86,7 @@ public:
         co_return job.take();
     }
 
+    /// The figures of this moment; from any thread.
     statistics stats() const;
 
 private:

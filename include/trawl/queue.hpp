@@ -32,6 +32,7 @@ public:
     awaitable<queue_status> push_until(time_point deadline, T value);
     /// ok, full or closed at once; `value` is moved from only when ok.
     queue_status try_push(T& value);
+    /// As above, for a value that nobody needs when there is no room.
     queue_status try_push(T&& value) { return try_push(value); }
 
     /// Waits for an element; nullopt when the queue is closed and drained. Cancelling leaves the
@@ -51,10 +52,14 @@ public:
     /// No more pushes; what is queued can still be popped, then pop returns nullopt. Waiting
     /// producers get closed.
     void close();
+    /// Whether close() was called; there may still be elements.
     bool closed() const noexcept { return closed_; }
 
+    /// Elements that are in it now.
     std::size_t size() const noexcept { return items_.size(); }
+    /// As given to the constructor.
     std::size_t capacity() const noexcept { return capacity_; }
+    /// Whether size() is 0.
     bool empty() const noexcept { return items_.empty(); }
 
 private:

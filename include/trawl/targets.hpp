@@ -45,9 +45,9 @@ struct target {
 /// column 5"), others lines of a file ("hosts.txt:7:5"). `column` is where the text begins in its
 /// line, from 1, in bytes.
 struct origin {
-    std::string_view name = {};
-    std::size_t line = 0;
-    std::size_t column = 1;
+    std::string_view name = {}; ///< of the file, or "argument 2"
+    std::size_t line = 0;       ///< from 1; 0: an argument
+    std::size_t column = 1;     ///< from 1, in bytes
 };
 
 /// A set of targets in the order in which they were listed. It keeps ranges as ranges: 10.0.0.0/8
@@ -73,6 +73,7 @@ public:
 
     /// Number of targets; 2^64 - 1 also stands for more.
     std::uint64_t size() const noexcept;
+    /// Whether size() is 0.
     bool empty() const noexcept { return size() == 0; }
     /// True when some target is a name.
     bool has_names() const noexcept;
@@ -118,6 +119,7 @@ public:
 
     /// The number at `position` < size().
     std::uint64_t operator()(std::uint64_t position) const noexcept;
+    /// As given to the constructor.
     std::uint64_t size() const noexcept { return size_; }
 
 private:
@@ -130,8 +132,8 @@ private:
 /// Part `index` (from 0) of `count` of a sequence: every count-th element. The parts are disjoint,
 /// together they are the whole, and their sizes differ by one at most.
 struct shard {
-    std::uint64_t index = 0;
-    std::uint64_t count = 1;
+    std::uint64_t index = 0; ///< which part, below `count`
+    std::uint64_t count = 1; ///< of how many
 
     /// Reads "I/N", 0 <= I < N. Throws error(errc::bad_target).
     static shard parse(std::string_view text);
@@ -156,6 +158,7 @@ struct order {
 /// list as it was when the walk began; the list itself need not live on.
 class cursor {
 public:
+    /// Begins at `how.from`; `how.part.index` is below its count.
     explicit cursor(list const& targets, order how = {});
 
     /// The next target; nullopt at the end.

@@ -32,6 +32,7 @@ public:
     /// Cancels every child, present ones only once. No new child starts after that.
     void cancel();
 
+    /// Whether cancel() was called, or an error has cancelled the children.
     bool cancelled() const noexcept;
 
     /// Children that have not ended, background ones included.

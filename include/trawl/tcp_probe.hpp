@@ -21,12 +21,14 @@ enum class tcp_state : std::uint8_t {
 /// "open", "refused", "unreachable".
 std::string_view to_string(tcp_state) noexcept;
 
+/// What a host answered, or somebody on the way to it.
 struct tcp_answer {
-    tcp_state state = tcp_state::unreachable;
-    std::uint16_t port = 0; ///< which attempt was answered
-    duration rtt{};         ///< from the SYN to the answer; the kernel's figure for `open`
-    std::error_code why;    ///< for unreachable
+    tcp_state state = tcp_state::unreachable; ///< what was found
+    std::uint16_t port = 0;                   ///< which attempt was answered
+    duration rtt{};      ///< from the SYN to the answer; the kernel's figure for `open`
+    std::error_code why; ///< for unreachable
 
+    /// Whether the host itself has answered.
     bool up() const noexcept { return state != tcp_state::unreachable; }
 };
 

@@ -19,14 +19,21 @@ namespace trawl {
 /// handler.
 class watchdog {
 public:
+    /// Of many measured times, within 1/16 of the true value.
     struct quantiles {
-        std::uint64_t count = 0;
-        duration p50{}, p99{}, p999{}, max{}; ///< within 1/16 of the true value; max is exact
+        std::uint64_t count = 0; ///< how many were measured
+        duration p50{};          ///< half of them took no longer
+        duration p99{};          ///< 99 of 100
+        duration p999{};         ///< 999 of 1,000
+        duration max{};          ///< the longest, exactly
     };
+    /// Both measures, as said above.
     struct report {
-        quantiles hold, lag;
+        quantiles hold; ///< of handlers
+        quantiles lag;  ///< of heartbeats
     };
 
+    /// `io` outlives it; `beat` > 0.
     explicit watchdog(asio::io_context& io, duration beat = std::chrono::milliseconds(5));
     watchdog(watchdog const&) = delete;
     watchdog& operator=(watchdog const&) = delete;
@@ -36,6 +43,7 @@ public:
     /// work.
     void run();
 
+    /// Since it was made.
     report figures() const;
 
     /// Reports the figures as trawl_loop_{hold,lag}_seconds_{p50,p99,p999,max}.
