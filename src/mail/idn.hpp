@@ -1,0 +1,13 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace trawl::mime::detail {
+
+/// The ASCII form of a domain in UTF-8 for DNS and for servers without SMTPUTF8: A-labels of
+/// IDNA 2008 after UTS 46 (RFC 5891 §5). One that is ASCII already is returned as it is. Throws
+/// error(errc::bad_address) for a domain that cannot be in DNS.
+std::string to_ascii(std::string_view domain);
+
+} // namespace trawl::mime::detail
