@@ -1,6 +1,7 @@
 #pragma once
 
 #include <trawl/async.hpp>
+#include <trawl/dns.hpp>
 #include <trawl/mime.hpp>
 #include <trawl/net.hpp>
 #include <trawl/queue.hpp>
@@ -49,6 +50,7 @@ enum class tls {
     none,          ///< plain text
     opportunistic, ///< STARTTLS when it is offered, certificate not verified: who can strip the
                    ///< offer can forge it too
+    encrypted,     ///< STARTTLS or an error, certificate not verified
     required,      ///< STARTTLS (RFC 3207) with a verified certificate, or an error
     implicit,      ///< TLS from the first byte (RFC 8314, port 465) with a verified certificate
 };
@@ -140,6 +142,11 @@ struct options {
     /// SHA-256 of public keys (RFC 7469 §2.4: of SubjectPublicKeyInfo, in base64). When there are
     /// any, a certificate with one of these keys is believed without an authority, and no other.
     std::vector<std::string> pinned_keys;
+    /// TLSA records of the server that DNSSEC has proved (RFC 6698). When there are any, TLS is
+    /// required, and the certificate is believed that one of those of usage 2 and 3 stands for, no
+    /// other (DANE, RFC 7672 §3.1). One of usage 2 has to name `host`, or one of `other_names`.
+    std::vector<dns::tlsa> tlsa;
+    std::vector<std::string> other_names;
     std::string certificate, key; ///< PEM files, for servers that ask who we are
 
     std::string user; ///< empty: no AUTH

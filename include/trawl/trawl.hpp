@@ -20,6 +20,7 @@
 #include <trawl/queue.hpp>
 #include <trawl/sftp.hpp>
 #include <trawl/smtp.hpp>
+#include <trawl/smtp_direct.hpp>
 #include <trawl/ssh.hpp>
 #include <trawl/ssh_agent.hpp>
 #include <trawl/ssh_config.hpp>

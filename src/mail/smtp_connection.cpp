@@ -27,15 +27,6 @@ constexpr std::size_t block_size = 65536;
 /// reader meanwhile: a server may refuse it halfway and stop reading.
 constexpr std::size_t watched_size = transactions::most_ahead + 16384;
 
-/// RFC 5321 §4.1.4: the full name of this host; empty when it has none.
-std::string host_name() {
-    std::array<char, 256> name{};
-    bool const named = ::gethostname(name.data(), name.size() - 1) == 0;
-    std::string const host(name.data());
-    bool const full = named && host.find('.') != std::string::npos;
-    return full && mime::detail::address_fault("a@" + host).empty() ? host : "";
-}
-
 bool is_loopback(asio::ip::address const& address) {
     if (address.is_v6() && address.to_v6().is_v4_mapped())
         return asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()).is_loopback();
@@ -43,6 +34,14 @@ bool is_loopback(asio::ip::address const& address) {
 }
 
 } // namespace
+
+std::string host_name() {
+    std::array<char, 256> name{};
+    bool const named = ::gethostname(name.data(), name.size() - 1) == 0;
+    std::string const host(name.data());
+    bool const full = named && host.find('.') != std::string::npos;
+    return full && mime::detail::address_fault("a@" + host).empty() ? host : "";
+}
 
 std::chrono::milliseconds connection::limit() const {
     auto const& limits = to_->options.limits;
@@ -216,7 +215,7 @@ awaitable<> connection::handshake() {
     }
     banner_until_ = clock::now() + to_->options.limits.banner;
     auto binding = wire_->channel_binding();
-    talk_->secured(to_->options.tls != tls::opportunistic, std::move(binding.name),
+    talk_->secured(to_->verifies(), std::move(binding.name),
                    std::move(binding.bytes));
 }
 

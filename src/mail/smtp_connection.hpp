@@ -29,6 +29,8 @@ struct destination {
     /// The name that its certificate has to have.
     std::string name() const;
     std::shared_ptr<net::tls_context> tls();
+    /// TLS stands only with a certificate that is the server's.
+    bool verifies() const noexcept;
 
     smtp::options options;
     std::deque<job_ptr> returned; ///< to be sent again by whoever has a connection
@@ -43,6 +45,9 @@ private:
 /// Checks addresses and parameters, so that nothing in them becomes a command. Throws error.
 void require_valid(outgoing const& one);
 job_ptr make_job(outgoing one);
+
+/// RFC 5321 §4.1.4: the full name of this host; empty when it has none.
+std::string host_name();
 
 /// One connection to a destination and the dialogue on it.
 class connection {

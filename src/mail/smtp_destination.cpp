@@ -46,6 +46,7 @@ destination::destination(smtp::options with) : options(std::move(with)) {
     bool const bad_user =
         options.user.find_first_of(std::string_view("\0\x01\r\n", 4)) != std::string::npos;
     if (bad_user) throw error(errc::bad_value, "smtp user");
+    if (!options.tlsa.empty() && options.tls != tls::implicit) options.tls = tls::required;
 }
 
 std::string destination::name() const {
@@ -60,13 +61,19 @@ std::string destination::peer() const {
     return host.empty() ? "smtp" : fmt::format("smtp {}:{}", host, options.port);
 }
 
+bool destination::verifies() const noexcept {
+    return options.tls == tls::required || options.tls == tls::implicit;
+}
+
 std::shared_ptr<net::tls_context> destination::tls() {
     if (tls_) return tls_;
     net::tls_options how;
     how.host = name();
     how.ca_file = options.ca_file;
-    how.verify = options.tls != tls::opportunistic;
+    how.verify = verifies();
     how.pinned_keys = options.pinned_keys;
+    how.tlsa = options.tlsa;
+    how.other_names = options.other_names;
     how.certificate = options.certificate;
     how.key = options.key;
     return tls_ = std::make_shared<net::tls_context>(std::move(how));

@@ -43,13 +43,12 @@ void opening::on_hello(reply const& r) {
 }
 
 void opening::after_hello() {
-    bool const wanted =
-        settings_.tls == smtp::tls::required || settings_.tls == smtp::tls::opportunistic;
+    bool const wanted = settings_.tls != smtp::tls::none && settings_.tls != smtp::tls::implicit;
     if (secure_ || !wanted) return log_in();
     if (can_.starttls) {
         at_ = phase::starttls;
         out_.line("STARTTLS");
-    } else if (settings_.tls == smtp::tls::required)
+    } else if (settings_.tls != smtp::tls::opportunistic)
         fail(errc::tls_unavailable, "the server does not offer STARTTLS", true);
     else
         log_in();
@@ -58,7 +57,7 @@ void opening::after_hello() {
 void opening::on_starttls(reply const& r) {
     if (r.family() == 2)
         at_ = phase::handshake;
-    else if (settings_.tls == smtp::tls::required)
+    else if (settings_.tls != smtp::tls::opportunistic)
         fail(errc::tls_unavailable, r, true);
     else
         log_in();

@@ -77,6 +77,8 @@ struct tls_context::state {
             return 1; // it is ours now
         });
         load_certificate();
+        if (by_dane() && SSL_CTX_dane_enable(handle) <= 0)
+            throw error(std::make_error_code(std::errc::not_enough_memory), "TLS");
         load_authorities();
     }
     ~state() { SSL_SESSION_free(session); }
@@ -86,6 +88,8 @@ struct tls_context::state {
         return index;
     }
     state(state const&) = delete;
+
+    bool by_dane() const noexcept { return !options.tlsa.empty(); }
 
     void load_certificate() {
         if (options.certificate.empty()) return;
@@ -98,9 +102,9 @@ struct tls_context::state {
     }
 
     void load_authorities() {
-        bool const by_chain = options.verify && pins.empty();
+        bool const by_chain = options.verify && (pins.empty() || by_dane());
         context.set_verify_mode(by_chain ? ssl::verify_peer : ssl::verify_none);
-        if (!by_chain) return;
+        if (!by_chain || by_dane()) return;
         std::error_code failure;
         if (options.ca_file.empty())
             context.set_default_verify_paths(failure);
@@ -124,6 +128,10 @@ tls_context::~tls_context() = default;
 struct stream::layer {
     layer(lower& socket, std::shared_ptr<tls_context> with)
         : context(std::move(with)), wire(socket, context->inside().context) {
+        if (context->inside().by_dane()) {
+            expect_dane(); // no resumption, which would judge by records of before
+            return;
+        }
         expect();
         if (auto* const last = context->inside().session)
             SSL_set_session(wire.native_handle(), last);
@@ -147,12 +155,37 @@ struct stream::layer {
                         "no host name for the certificate");
     }
 
+    /// RFC 7671: OpenSSL chooses among the records, weak digests last. A certificate that a record
+    /// of usage 3 stands for may name anybody and be out of date (RFC 7672 §3.1.1).
+    void expect_dane() {
+        auto const& options = context->inside().options;
+        auto* const handle = wire.native_handle();
+        bool good = SSL_dane_enable(handle, options.host.c_str()) > 0;
+        SSL_dane_set_flags(handle, DANE_FLAG_NO_DANE_EE_NAMECHECKS);
+        SSL_set_hostflags(handle, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+        for (auto const& name : options.other_names)
+            good = good && SSL_add1_host(handle, name.c_str()) > 0;
+        bool usable = false;
+        for (auto const& one : options.tlsa) {
+            if (one.usage != 2 && one.usage != 3) continue; // RFC 7672 §3.1.3
+            auto const* const data = reinterpret_cast<unsigned char const*>(one.data.data());
+            usable |= SSL_dane_tlsa_add(handle, one.usage, one.selector, one.matching, data,
+                                        one.data.size()) > 0;
+        }
+        if (!good || !usable)
+            throw error(std::make_error_code(std::errc::permission_denied), "TLS " + options.host,
+                        "no TLSA record can be used");
+    }
+
     /// Why the certificate is refused.
     std::string objection() const {
         auto const& inside = context->inside();
         auto* const handle = wire_handle();
         if (inside.pins.empty()) {
             auto const why = SSL_get_verify_result(handle);
+            bool const unproved = inside.by_dane() && why == X509_V_OK &&
+                                  SSL_get0_dane_authority(handle, nullptr, nullptr) < 0;
+            if (unproved) return "no TLSA record stands for it";
             return inside.options.verify && why != X509_V_OK ? X509_verify_cert_error_string(why)
                                                              : "";
         }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <trawl/async.hpp>
+#include <trawl/dns.hpp>
 
 #include <asio/buffer.hpp>
 #include <asio/generic/stream_protocol.hpp>
@@ -21,6 +22,10 @@ struct tls_options {
     /// SHA-256 of public keys (RFC 7469 §2.4), in base64. When there are any, a certificate with one
     /// of these keys is believed without an authority, whomever it names, and no other is.
     std::vector<std::string> pinned_keys;
+    /// When there are any, a certificate is believed that one of usage 2 or 3 stands for, and no
+    /// other (DANE, RFC 7671 §5). One of usage 2 has to name `host`, or one of `other_names`.
+    std::vector<dns::tlsa> tlsa;
+    std::vector<std::string> other_names;
     std::string certificate, key; ///< PEM files of our own, for servers that ask
 };
 

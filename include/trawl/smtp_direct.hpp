@@ -1,0 +1,93 @@
+#pragma once
+
+#include <trawl/async.hpp>
+#include <trawl/dns.hpp>
+#include <trawl/smtp.hpp>
+
+#include <asio/any_io_executor.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace trawl::smtp {
+
+struct direct_options {
+    /// For exchangers of which no policy asks for more; not implicit. With `none` there is no TLS at
+    /// all, whatever DNS says.
+    smtp::tls tls = smtp::tls::opportunistic;
+    /// Use TLSA records that DNSSEC has proved (RFC 7672). The AD bit of the resolver's servers is
+    /// believed: that is worth no more than the way to them.
+    bool dane = true;
+    std::string ca_file; ///< PEM; empty: the system's authorities
+
+    std::string helo;                   ///< as in options
+    std::vector<std::string> own_names; ///< other names of this host in MX records
+    std::uint16_t port = 25;
+    smtp::timeouts limits;
+
+    std::size_t domains = 50;    ///< that are served at a time
+    pool_options each_exchanger; ///< connections and rate
+
+    /// As in options; lines of several dialogues mix.
+    std::function<void(char direction, std::string_view line)> trace;
+};
+
+/// Learns about a message on its way, in time to write it down: what a process that dies then knows
+/// of its recipients when it comes back. Recipients are numbers in the envelope.
+class journal {
+public:
+    virtual ~journal() = default;
+    /// The message goes out to these, on the executor's thread, and nothing of it has been sent
+    /// before this returns. From then on each is unknown until answered. What it throws ends the
+    /// attempt as a failed connection does.
+    virtual void sending(std::vector<std::size_t> const& recipients) = 0;
+    /// An exchanger's answers for these; those deferred may be tried at the next one.
+    virtual awaitable<> answered(std::vector<std::size_t> recipients,
+                                 std::vector<recipient> answers) = 0;
+};
+
+/// Sends messages to the servers of their recipients' domains, without a relay in between.
+///
+/// Finds the exchangers of each domain (RFC 5321 §5.1, RFC 7505: a null MX refuses) and tries them
+/// in order: while one cannot be reached, or defers, the next is tried with the recipients that are
+/// left. Domains are served at the same time, and connections are kept, each exchanger's in a pool
+/// of its own. Certificates are verified where TLSA records ask for it; then an exchanger that does
+/// not comply gets nothing. Recipients in other scripts are looked up by their A-labels.
+///
+/// Not thread-safe. The resolver outlives it; it outlives what it has started. Destroying it closes
+/// connections without QUIT.
+class direct {
+public:
+    /// Throws error(errc::bad_value) for tls::implicit.
+    direct(asio::any_io_executor executor, dns::resolver& names, direct_options how);
+    direct(direct const&) = delete;
+    direct& operator=(direct const&) = delete;
+    ~direct();
+
+    /// Sends `one` to its recipients and returns the answer for each: refused where the domain says
+    /// no, or does not exist; deferred, with the reason, where name servers or all exchangers fail;
+    /// unknown where a connection died with the message on it, which is not tried elsewhere.
+    ///
+    /// A message with parameters.require_tls goes only to exchangers that DNSSEC names, over
+    /// verified TLS (RFC 8689 §4.2.1). Throws error for addresses that cannot be in an envelope and
+    /// when the resolver is destroyed. Cancelling closes the connections that carry it; what has no
+    /// answer then is not known.
+    awaitable<receipt> send(outgoing one);
+    awaitable<receipt> send(mime::message letter);
+    /// As above; `notes` outlives the call.
+    awaitable<receipt> send(outgoing one, journal& notes);
+
+    /// Ends all sessions with QUIT, as client::quit.
+    awaitable<> quit();
+
+private:
+    struct state;
+    std::unique_ptr<state> state_;
+};
+
+} // namespace trawl::smtp
