@@ -21,6 +21,7 @@
 #include <trawl/sftp.hpp>
 #include <trawl/smtp.hpp>
 #include <trawl/smtp_direct.hpp>
+#include <trawl/smtp_spool.hpp>
 #include <trawl/ssh.hpp>
 #include <trawl/ssh_agent.hpp>
 #include <trawl/ssh_config.hpp>

@@ -125,3 +125,6 @@ TEST_CASE("mutated server packets break no property of the SFTP parser", "[fuzz]
     attack("sftp");
 }
 TEST_CASE("mutated mails survive being read and written", "[fuzz]") { attack("mail"); }
+TEST_CASE("mutated files of a spool are refused or mean what they say", "[fuzz]") {
+    attack("spool");
+}

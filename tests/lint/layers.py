@@ -29,7 +29,8 @@ HEADER = {  # public headers whose module has another name
     "async": "async", "task_group": "async", "queue": "async", "mutex": "async", "limiter": "async",
     "offload_pool": "async", "error": "async", "observer": "async", "watchdog": "async", "detail": "async",
     "sftp": "ssh", "ssh_agent": "ssh", "ssh_config": "ssh",
-    "smtp": "mail", "smtp_direct": "mail", "mime": "mail", "mime_content": "mail", "mime_part": "mail", "dkim": "mail",
+    "smtp": "mail", "smtp_direct": "mail", "smtp_spool": "mail",
+    "mime": "mail", "mime_content": "mail", "mime_part": "mail", "dkim": "mail",
     "icmp_tally": "icmp", "tcp_probe": "net",
 }
 # Third-party headers and the only modules of src/ that name them.

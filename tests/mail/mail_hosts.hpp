@@ -150,6 +150,7 @@ public:
     std::size_t connections = 0, at_once = 0, most_at_once = 0;
     std::string server_name; ///< SNI of the last handshake
     bool broken_tls = false;
+    std::chrono::milliseconds pause{0}; ///< before each reply
 
 private:
     awaitable<> serve(task_group& group) {
@@ -208,10 +209,11 @@ private:
             text = reply.starts_with("354");
             if (line == "." && reply.starts_with("2")) {
                 now.tls = secure;
-                messages.push_back(now);
+                messages.push_back(now); // taken, whether or not the client lives to hear it
             }
             if (reply.starts_with("250") && line.starts_with("MAIL")) now = {path(line), "", {}};
             if (reply.starts_with("250") && line.starts_with("RCPT")) now.to.push_back(path(line));
+            if (pause.count() > 0) co_await sleep_for(pause);
             reply += "\r\n";
             co_await asio::async_write(wire, asio::buffer(reply), asio::use_awaitable);
             if (usual && line == "STARTTLS") co_return true;
