@@ -1,3 +1,4 @@
+#include "cli/mail_direct.hpp"
 #include "cli/verb.hpp"
 
 #include <trawl/dns.hpp>
@@ -30,6 +31,7 @@ struct words {
     std::vector<std::string> to, cc, bcc, attachments;
     double timeout = 0;
     bool dry_run = false, trace = false;
+    direct_words direct;
 };
 
 struct endpoint {
@@ -111,6 +113,33 @@ std::optional<smtp::tls> tls_of(std::string const& word) {
     return std::nullopt;
 }
 
+smtp::timeouts limits_for(words const& said) {
+    smtp::timeouts limits;
+    if (said.timeout <= 0) return limits;
+    auto const limit = std::chrono::milliseconds(
+        std::max<std::int64_t>(1, static_cast<std::int64_t>(said.timeout * 1000)));
+    limits.connect = limits.tls = limits.banner = limits.command = limits.data = limits.block =
+        limits.dot = limit;
+    return limits;
+}
+
+std::function<void(char, std::string_view)> trace_for(environment& here, words const& said) {
+    if (!said.trace) return {};
+    return [&here](char direction, std::string_view line) {
+        here.say(fmt::format("{} {}\n", direction, escaped(line)));
+    };
+}
+
+/// Options for sending without a relay.
+smtp::direct_options direct_options_for(environment& here, words const& said) {
+    smtp::direct_options how;
+    how.tls = tls_of(said.tls).value_or(how.tls);
+    how.ca_file = said.ca_file;
+    how.limits = limits_for(said);
+    how.trace = trace_for(here, said);
+    return how;
+}
+
 /// Options for the server whose addresses are known.
 smtp::options options_for(words const& said, net::secret password,
                           std::vector<asio::ip::address> addresses) {
@@ -125,13 +154,7 @@ smtp::options options_for(words const& said, net::secret password,
     how.ca_file = said.ca_file;
     how.user = said.user;
     how.password = std::move(password);
-    if (said.timeout > 0) {
-        auto& limits = how.limits;
-        auto const limit = std::chrono::milliseconds(
-            std::max<std::int64_t>(1, static_cast<std::int64_t>(said.timeout * 1000)));
-        limits.connect = limits.tls = limits.banner = limits.command = limits.data = limits.block =
-            limits.dot = limit;
-    }
+    how.limits = limits_for(said);
     return how;
 }
 
@@ -177,25 +200,38 @@ smtp::receipt everybody(mime::message const& letter, smtp::status status, std::s
     return sent;
 }
 
+/// Everybody has the message, or will have it from the spool.
+bool is_settled(words const& said, smtp::receipt const& sent) {
+    auto const kept = said.direct.spool.empty() ? 0 : sent.count(smtp::status::deferred);
+    return sent.count(smtp::status::accepted) + kept == sent.recipients.size();
+}
+
+awaitable<smtp::receipt> relay(environment& here, words said, net::secret password,
+                               mime::message letter) {
+    auto executor = co_await asio::this_coro::executor;
+    dns::resolver names(executor);
+    auto host = parse_server(said.server).host;
+    auto addresses = co_await names.addresses(std::move(host));
+    auto how = options_for(said, std::move(password), std::move(addresses));
+    how.trace = trace_for(here, said);
+    smtp::client server(executor, std::move(how));
+    auto sent = co_await server.send(std::move(letter));
+    co_await server.quit();
+    co_return sent;
+}
+
 awaitable<int> deliver(environment& here, words said, net::secret password, mime::message letter) {
     auto const began = clock::now();
     smtp::receipt sent;
     int code = all_well;
     try {
-        auto executor = co_await asio::this_coro::executor;
-        dns::resolver names(executor);
-        auto host = parse_server(said.server).host;
-        auto addresses = co_await names.addresses(std::move(host));
-        auto how = options_for(said, std::move(password), std::move(addresses));
-        if (said.trace)
-            how.trace = [&here](char direction, std::string_view line) {
-                here.say(fmt::format("{} {}\n", direction, escaped(line)));
-            };
-        smtp::client relay(executor, std::move(how));
-        sent = co_await relay.send(letter);
+        auto sending = said.direct.direct
+                           ? send_direct(here, said.direct, direct_options_for(here, said),
+                                         smtp::outgoing::of(letter))
+                           : relay(here, said, std::move(password), letter);
+        sent = co_await std::move(sending);
         show(here, sent);
-        co_await relay.quit();
-        if (!sent.all_accepted()) code = some_failed;
+        if (!is_settled(said, sent)) code = some_failed;
     } catch (error const& e) {
         here.log().log(severity::error, "", e.what());
         bool const denied = e.code() == smtp::errc::auth_denied;
@@ -213,7 +249,35 @@ awaitable<int> deliver(environment& here, words said, net::secret password, mime
     co_return code;
 }
 
+awaitable<int> flush(environment& here, words said) {
+    auto const began = clock::now();
+    smtp::receipt all;
+    int code = all_well;
+    auto const note = [&](smtp::receipt const& sent) {
+        show(here, sent);
+        for (auto const& one : sent.recipients) all.recipients.push_back(one);
+    };
+    try {
+        auto flushing = flush_spool(here, said.direct, direct_options_for(here, said), note);
+        co_await std::move(flushing);
+        if (all.count(smtp::status::refused) + all.count(smtp::status::unknown) > 0)
+            code = some_failed;
+    } catch (error const& e) {
+        here.log().log(severity::error, "", e.what());
+        code = some_failed;
+    } catch (std::system_error const& e) {
+        if (!is_cancelled(e)) throw;
+    }
+    code = here.outcome(code);
+    summarise(here, all, began, code);
+    co_return code;
+}
+
 int run_mail(environment& here, words const& said) {
+    if (said.direct.any() && said.tls == "implicit")
+        throw usage_error("--tls implicit: exchangers do not speak TLS from the first byte");
+    if (!said.direct.flush.empty()) return here.run(flush(here, said));
+    if (said.from.empty()) throw usage_error("--from is required");
     (void)parse_server(said.server);
     auto letter = compose(said);
     if (said.dry_run) {
@@ -253,7 +317,6 @@ void add_mail(CLI::App& app, action& chosen) {
     verb->add_option("--password-file", said->password_file, "The first line is USER's password")
         ->type_name("FILE");
     verb->add_option("-f,--from", said->from, "The author, and where bounces go")
-        ->required()
         ->type_name("ADDRESS");
     verb->add_option("-s,--subject", said->subject, "The subject, in any script")
         ->type_name("TEXT");
@@ -276,6 +339,7 @@ void add_mail(CLI::App& app, action& chosen) {
                    "Show the dialogue on stderr, without passwords and the message's text");
     verb->add_option("to", said->to, "ADDRESS, \"Name <ADDRESS>\", or a name of the server's host")
         ->type_name("TO");
+    add_direct(*verb, said->direct);
     verb->callback(
         [&chosen, said] { chosen = [said](environment& here) { return run_mail(here, *said); }; });
 }

@@ -125,6 +125,9 @@ std::string outcome(smtp::receipt const& done) {
     return out;
 }
 
+/// Whoever does not want to hear what became of the messages.
+std::function<void(std::string const&, smtp::receipt const&)> const nobody;
+
 struct listener : observer {
     std::vector<std::string> heard;
     void log(severity, std::string_view where, std::string_view text) override {
@@ -245,7 +248,8 @@ TEST_CASE("a message that everybody takes leaves the spool", "[mail]") {
     run_spool([](world& here, smtp::spool& spool, smtp::direct& direct) -> awaitable<> {
         auto one = message({"x@d.example", "y@d.example"});
         auto const name = co_await spool.put(std::move(one));
-        CHECK(co_await spool.size() == 1);
+        auto const waiting = co_await spool.size();
+        CHECK(waiting == 1);
         auto const sent = co_await spool.attempt(name, direct);
         REQUIRE(sent);
         CHECK(outcome(*sent) == "x@d.example accepted 2.0.0; y@d.example accepted 2.0.0");
@@ -333,7 +337,7 @@ TEST_CASE("an unknown outcome is kept and never sent again", "[mail]") {
             CHECK(here.files("failed") == 1);
             auto const connections = here.host.connections;
             here.time += 86400;
-            co_await spool.flush(direct, 1, {});
+            co_await spool.flush(direct, 1, nobody);
             CHECK(here.host.connections == connections);
         },
         [](std::string const& line) { return line == "." ? "close"s : ""s; });
@@ -376,7 +380,7 @@ TEST_CASE("files that are no messages are moved aside and named", "[mail]") {
         fs::create_directory(queue / "folder");
         fs::create_symlink("/etc/passwd", queue / "link");
         REQUIRE(::mkfifo((queue / "pipe").c_str(), 0600) == 0);
-        co_await spool.flush(direct, 3, {});
+        co_await spool.flush(direct, 3, nobody);
         CHECK(here.files("queue") == 0);
         CHECK(here.files("corrupt") == 6);
         CHECK(ears.heard.size() == 6);
@@ -407,10 +411,10 @@ TEST_CASE("leftovers of dead writers are removed when they are old", "[mail]") {
     run_spool([](world& here, smtp::spool& spool, smtp::direct& direct) -> awaitable<> {
         write_file(here.how.folder / "tmp" / "half", "trawl spool 1\n");
         here.time = std::time(nullptr) + 60;
-        co_await spool.flush(direct, 1, {});
+        co_await spool.flush(direct, 1, nobody);
         CHECK(here.files("tmp") == 1);
         here.time += 2 * 3600;
-        co_await spool.flush(direct, 1, {});
+        co_await spool.flush(direct, 1, nobody);
         CHECK(here.files("tmp") == 0);
     });
 }
@@ -457,7 +461,7 @@ TEST_CASE("a spool whose sender is killed again and again loses and repeats noth
                                            "\r\n\r\nok\r\n");
                     co_await spool.put(std::move(one));
                 }
-                co_await spool.flush(direct, 2, {});
+                co_await spool.flush(direct, 2, nobody);
             };
             test::run(inner);
         };
@@ -490,7 +494,7 @@ TEST_CASE("a spool whose sender is killed again and again loses and repeats noth
             }
             dns::resolver resolver(executor, here.resolver_options);
             smtp::direct direct(executor, resolver, here.direct);
-            co_await spool.flush(direct, 4, {});
+            co_await spool.flush(direct, 4, nobody);
             co_await direct.quit();
         };
         co_await with_group(body);
