@@ -117,8 +117,8 @@ struct report {
 };
 
 /// Makes one backup. A file that cannot be read is reported and keeps its previous state in the
-/// manifest; one that changes while it is read is read again, and flagged when it does not come to
-/// rest. What is hashed is what was archived. Archive bytes do not depend on the number of threads.
+/// manifest; without one, what could be read of its beginning is stored and flagged. One that
+/// changes while it is read is read again, and flagged when it does not come to rest. What is hashed is what was archived. Archive bytes do not depend on the number of threads.
 ///
 /// Throws error: locked, bad_name, bad_source, bad_option, no_such_archive (incremental or
 /// differential without a base), or the system's code for the destination (no space). All I/O and CPU work runs on `cpu`, which outlives
@@ -166,22 +166,63 @@ struct verify_options {
     observer* watch = nullptr;      ///< as above
 };
 
+/// Content that an archive does not give back any more.
+struct damaged_file {
+    std::string path;    ///< relative to the source, raw bytes
+    std::string archive; ///< file name
+    std::string why;     ///< with the block of the archive, when that cannot be inflated
+    std::vector<std::string> manifests; ///< file names of the states it is in, sorted
+};
+
 struct verify_report {
     std::uint64_t manifests = 0; ///< read and found whole
     std::uint64_t archives = 0;  ///< read and found as they were written
-    std::uint64_t files = 0;     ///< in them
+    std::uint64_t files = 0;     ///< contents in archives that were looked at
     std::uint64_t bytes = 0;     ///< of archives that were read
-    std::vector<problem>
-        errors; ///< by file of the folder, or by path of a damaged file in an archive
+    std::vector<problem> errors; ///< by file of the folder
+    std::vector<damaged_file> damaged;
+    std::vector<problem> notes; ///< no damage: archives without a manifest
 };
 
-/// Reads every manifest and every archive of a name: checksums, the hashes by which an increment
-/// names its parent, archives that are missing. In an archive that is not as it was written, each
-/// damaged file is named.
+/// Reads every manifest and every archive of a name, in parallel: checksums, the hash of each file
+/// in them, the hashes by which an increment names its parents, archives that are missing. Damage
+/// is named with each file it costs and each state these are in; restore() brings back all others.
+/// An archive whose manifest is lost is looked at by one that stands on it.
 ///
 /// Throws error: no_such_archive, bad_name. Damage is no exception: it is in the report
 /// (errc::corrupt, exit 13).
 awaitable<verify_report> verify(offload_pool& cpu, verify_options configuration);
+
+/// How long backups stay. The rules add up; each counts days, weeks or months that have a backup.
+struct prune_rules {
+    std::uint32_t keep_last = 0;    ///< the newest ones
+    std::uint32_t keep_daily = 0;   ///< the newest of each of so many days, local time
+    std::uint32_t keep_weekly = 0;  ///< of each week, which begins on Monday
+    std::uint32_t keep_monthly = 0; ///< of each month
+};
+
+struct prune_options {
+    std::filesystem::path archives; ///< the folder with the backups
+    std::string name;               ///< empty: the only one in `archives`
+    prune_rules rules;
+    bool dry_run = false;      ///< decide and remove nothing
+    observer* watch = nullptr; ///< as above
+};
+
+struct prune_report {
+    std::vector<problem> kept;        ///< manifests, from old to new, and by which rule
+    std::vector<std::string> removed; ///< archives, with their manifests; by file name
+    std::uint64_t bytes = 0;          ///< of archives that are gone
+};
+
+/// Removes the backups that no rule keeps. What a kept one stands on stays, and so does the newest.
+/// The newest goes first, its manifest before its archive: whenever the process is killed, every
+/// manifest has all it needs, and the next prune() finishes what was begun.
+///
+/// Throws error: no_such_archive, bad_name, bad_option (no rule), locked, corrupt (a manifest whose
+/// first line is damaged might need anything: verify first), or the system's code. Cancelling stops
+/// between two steps.
+awaitable<prune_report> prune(offload_pool& cpu, prune_options configuration);
 
 struct list_options {
     std::filesystem::path archives; ///< the folder with the backups
@@ -220,9 +261,11 @@ struct entry_info {
     std::int64_t mtime_ns = 0; ///< since 1970
     std::string link;          ///< target of a symbolic link, first name of a hard link
     bool hard_link = false;
-    std::string hash;    ///< hexadecimal; empty without content
-    std::string archive; ///< file name of the archive with the content; empty without
-    bool unsettled = false, stale = false; ///< changed while it was read; could not be read then
+    std::string hash;       ///< hexadecimal; empty without content
+    std::string archive;    ///< file name of the archive with the content; empty without
+    bool unsettled = false; ///< changed while it was read
+    bool stale = false;     ///< could not be read then: as it was in an earlier state
+    bool partial = false;   ///< could not be read to its end: `size` is what there was
 };
 
 /// Calls each(ENTRY) for what `paths` choose of a state, sorted, on the caller's executor. Returns

@@ -11,10 +11,11 @@ awaitable<verify_report> verify(offload_pool& cpu, verify_options configuration)
     auto work = std::make_unique<detail::verifying>(std::move(configuration));
     verify_report seen;
     auto body = [&](detail::verifying& all) -> awaitable<> {
-        co_await detail::step_through(cpu, all, watch);
+        co_await detail::step_in_parallel(cpu, all, watch);
         seen = std::move(all).result();
     };
     co_await detail::with_work(cpu, work, body);
+    detail::warn(watch, where, seen.notes);
     detail::warn(watch, where, seen.errors);
     co_return seen;
 }

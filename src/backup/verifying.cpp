@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <set>
 #include <stdexcept>
 
 #include <fcntl.h>
@@ -10,149 +11,295 @@
 namespace trawl::backup::detail {
 
 namespace {
+constexpr std::size_t batch = 4; ///< manifests whose entries are in memory at a time
 constexpr std::size_t piece_bytes = std::size_t(1) << 20;
-constexpr int pieces_in_a_slice = 16;
+
+std::string words_of(error const& failure) {
+    return failure.said().empty() ? failure.code().message() : failure.said();
+}
+
+/// "NAME_full_20261123.tar.gz": its manifest would be "NAME_full_20261123.manifest.json".
+std::string manifest_of_archive(std::string const& file) {
+    for (std::string_view const suffix : {".tar.gz", ".tar.zst"})
+        if (file.ends_with(suffix))
+            return file.substr(0, file.size() - suffix.size()) + ".manifest.json";
+    return {};
+}
 } // namespace
 
-void verifying::prepare(std::stop_token const& stop) {
+void verifying::prepare(std::stop_token const&) {
     shown_ = options_.archives.string();
     folder_ = open_archives(shown_);
     options_.name = choose_name(folder_.get(), shown_, options_.name);
-    for (auto const& file : list(folder_.get()))
-        if (auto const dated = parse_dated(file); dated && dated->name == options_.name)
-            files_.push_back(file);
-    struct stat facts {};
-    bool const latest = ::fstatat(folder_.get(), latest_of(options_.name).c_str(), &facts, 0) == 0;
-    if (files_.empty() && !latest)
+    listed_ = list(folder_.get());
+    auto const latest = latest_of(options_.name);
+    for (auto const& file : listed_) {
+        auto const dated = parse_dated(file);
+        if (file == latest || (dated && dated->name == options_.name)) waiting_.push_back(file);
+    }
+    if (waiting_.empty())
         throw error(errc::no_such_archive, "backup " + shown_ + " " + options_.name);
-    check_latest(stop);
+    std::reverse(waiting_.begin(), waiting_.end());
+    plan_batch();
 }
 
-// The copy is to be whole, and the manifest it is a copy of to be there.
-void verifying::check_latest(std::stop_token const& stop) {
-    auto const file = latest_of(options_.name);
-    try {
-        auto const found = load(folder_.get(), file, shown_, stop);
-        auto const& own = found.state.self().manifest;
-        if (!std::binary_search(files_.begin(), files_.end(), own))
-            wrong(file, "is a copy of " + own + ", which is missing");
-        ++report_.manifests;
-    } catch (error const& failure) {
-        if (is_cancelled(failure)) throw;
-        wrong(file, failure.said().empty() ? failure.code().message() : failure.said());
-    }
+void verifying::plan_batch() {
+    for (; !waiting_.empty() && jobs_.size() < batch; waiting_.pop_back())
+        jobs_.push_back({job::load, waiting_.back(), nullptr, {}});
 }
 
 bool verifying::advance(std::stop_token const& stop) {
-    if (archive_) {
-        read_on(stop);
-        return true;
+    auto const mine = next_++;
+    if (mine >= jobs_.size()) return false;
+    auto const& now = jobs_[mine];
+    switch (now.what) {
+    case job::load: load_one(now.file, stop); break;
+    case job::hash: hash_archive(*now.of, stop); break;
+    case job::contents: read_contents(*now.of, now.part, stop); break;
+    case job::consequences: follow(now.file, stop); break;
     }
-    if (next_ < files_.size()) {
-        next_manifest(stop);
+    return true;
+}
+
+bool verifying::next_phase() {
+    jobs_.clear();
+    next_ = 0;
+    switch (phase_) {
+    case phase::loading:
+        phase_ = phase::reading;
+        plan_reading();
         return true;
+    case phase::reading:
+        end_checks();
+        phase_ = phase::loading;
+        plan_batch();
+        if (!jobs_.empty()) return true;
+        phase_ = phase::rescue;
+        check_parents();
+        check_latest();
+        plan_rescue();
+        return true;
+    case phase::rescue:
+        phase_ = phase::rescue_reading;
+        plan_reading();
+        return true;
+    case phase::rescue_reading:
+        end_checks();
+        phase_ = phase::consequences;
+        find_orphans();
+        plan_consequences();
+        return true;
+    case phase::consequences: phase_ = phase::done; return false;
+    case phase::done: break;
     }
-    for (auto const& found : parents_to_check_) check_parents(found);
     return false;
 }
 
-void verifying::next_manifest(std::stop_token const& stop) {
-    auto const& file = files_[next_++];
+void verifying::load_one(std::string const& file, std::stop_token const& stop) {
     try {
-        now_ = load(folder_.get(), file, shown_, stop);
+        auto found = load(folder_.get(), file, shown_, stop);
+        bool const copy = file == latest_of(options_.name);
+        if (found.state.name != options_.name) return wrong(file, "belongs to " + found.state.name);
+        if (!copy && found.state.self().manifest != file)
+            return wrong(file, "was written as " + found.state.self().manifest);
+        if (phase_ == phase::rescue) {
+            for (auto const& [by, archive] : rescues_)
+                for (std::size_t i = 0; i < found.state.chain.size(); ++i)
+                    if (by == file && found.state.chain[i].archive == archive) add_check(found, i);
+            return;
+        }
+        if (!copy) add_check(found, found.state.chain.size() - 1);
+        known now{{}, found.hash};
+        now.head = std::move(found.state);
+        now.head.entries = {};
+        std::lock_guard const lock(adding_);
+        ++report_.manifests;
+        known_.emplace(file, std::move(now));
     } catch (error const& failure) {
         if (is_cancelled(failure)) throw;
-        return wrong(file, failure.said().empty() ? failure.code().message() : failure.said());
+        wrong(file, words_of(failure));
     }
-    if (now_->state.self().manifest != file)
-        return wrong(file, "was written as " + now_->state.self().manifest);
-    ++report_.manifests;
-    hashes_[file] = now_->hash;
-    loaded head{{}, file, now_->hash};
-    head.state.chain = now_->state.chain;
-    parents_to_check_.push_back(std::move(head));
-    open_archive();
 }
 
-void verifying::open_archive() {
-    auto const& self = now_->state.self();
-    archive_ = open_beneath(folder_.get(), self.archive, O_RDONLY);
-    if (!archive_) return wrong(self.archive, system_message(errno));
-    bytes_wanted_ += self.bytes;
+// What the manifest says is in one archive of its chain.
+void verifying::add_check(loaded& from, std::size_t index) {
+    std::lock_guard const lock(adding_);
+    auto& now = checks_.emplace_back();
+    now.by = from.file;
+    now.link = from.state.chain[index];
+    now.head.algorithm = from.state.algorithm;
+    for (auto const& e : from.state.entries)
+        if (e.archive == index) now.entries.push_back(e), now.entries.back().archive = 0;
+    archives_[now.link.archive] = true;
 }
 
-void verifying::read_on(std::stop_token const& stop) {
-    auto const& self = now_->state.self();
-    buffer_.resize(piece_bytes);
-    for (int i = 0; i < pieces_in_a_slice; ++i) {
-        stop_point(stop);
-        auto const n = ::read(archive_.get(), buffer_.data(), buffer_.size());
-        if (n < 0 && errno == EINTR) continue;
-        if (n > 0) {
-            hash_.update(std::string_view(buffer_).substr(0, static_cast<std::size_t>(n)));
-            report_.bytes += static_cast<std::uint64_t>(n);
+void verifying::plan_reading() {
+    for (auto& now : checks_) {
+        now.archive.emplace_back(folder_.get(), now.link);
+        report_.files += now.entries.size();
+        if (!now.archive[0].file) {
+            auto const why = system_message(now.archive[0].failure);
+            wrong(now.link.archive, why);
+            for (auto const& e : now.entries) lose(now, e, "the archive cannot be read: " + why);
             continue;
         }
-        bool const same = hash_.finish() == self.archive_hash && n == 0;
-        if (same) {
-            ++report_.archives;
-            for (auto const& e : now_->state.entries)
-                report_.files += e.archive + 1 == now_->state.chain.size();
-        } else {
-            wrong(self.archive, n < 0 ? system_message(errno) : "is not as it was written");
-            name_damaged(stop);
-        }
-        archive_.reset();
-        return;
+        for (std::uint32_t i = 0; i < now.entries.size(); ++i)
+            now.wishes.push_back({&now.entries[i], i});
+        jobs_.push_back({job::hash, {}, &now, {}});
+        for (auto const& part : arrange(now.wishes, now.archive))
+            jobs_.push_back({job::contents, {}, &now, part});
+        bytes_wanted_ += now.link.bytes;
     }
 }
 
-// Reads the members of an archive that is damaged somewhere, to find out what that means.
-void verifying::name_damaged(std::stop_token const& stop) {
-    std::map<std::string, entry const*> left;
-    for (auto const& e : now_->state.entries)
-        if (e.archive + 1 == now_->state.chain.size()) left[e.path] = &e;
-    auto const all = left.size();
-    try {
-        if (::lseek(archive_.get(), 0, SEEK_SET) != 0)
-            throw std::runtime_error("cannot be read twice");
-        tar_reader reader(archive_.get());
-        compare_members(reader, left, stop);
-    } catch (std::system_error const&) {
-        throw;
-    } catch (std::runtime_error const&) {
-        // Where the reader gives up, what is left is lost.
-    }
-    report_.files += all - left.size();
-    for (auto const& [path, e] : left) wrong(path, "is damaged in " + now_->state.self().archive);
-}
-
-void verifying::compare_members(tar_reader& reader, std::map<std::string, entry const*>& left,
-                                std::stop_token const& stop) {
-    hasher content(now_->state.algorithm);
-    while (auto const member = reader.next()) {
+// The file as a whole, headers and checksums of the compression included.
+void verifying::hash_archive(check& now, std::stop_token const& stop) {
+    std::string buffer(piece_bytes, '\0');
+    hasher sum(hash::sha256);
+    std::string why = "is not as it was written";
+    for (std::uint64_t at = 0;;) {
         stop_point(stop);
-        auto const at = left.find(member->path);
-        if (at == left.end() || member->size != at->second->size) continue;
-        for (auto piece = reader.data(); !piece.empty(); piece = reader.data()) {
-            stop_point(stop);
-            content.update(piece);
-        }
-        if (content.finish() == at->second->content) left.erase(at);
+        auto const n = ::pread(now.archive[0].file.get(), buffer.data(), buffer.size(),
+                               static_cast<off_t>(at));
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) why = system_message(errno);
+        if (n <= 0) break;
+        sum.update(std::string_view(buffer).substr(0, static_cast<std::size_t>(n)));
+        at += static_cast<std::uint64_t>(n);
+        bytes_done_ += static_cast<std::uint64_t>(n);
     }
+    if (sum.finish() == now.link.archive_hash)
+        now.as_written = true;
+    else
+        wrong(now.link.archive, why);
+}
+
+void verifying::read_contents(check& now, span part, std::stop_token const& stop) {
+    content_reader reader(now.archive[0], now.head.algorithm);
+    for (auto i = part.begin; i < part.end; ++i) {
+        stop_point(stop);
+        auto const& e = *now.wishes[i].content;
+        try {
+            std::string_view bytes;
+            if (!reader.whole(e, bytes)) reader.read(e, stop, [](std::string_view) {});
+        } catch (std::system_error const&) {
+            throw;
+        } catch (std::runtime_error const& damage) {
+            lose(now, e, damage.what());
+        }
+    }
+}
+
+void verifying::end_checks() {
+    for (auto const& now : checks_) report_.archives += now.as_written;
+    checks_.clear();
+}
+
+void verifying::lose(check const& now, entry const& e, std::string const& why) {
+    std::lock_guard const lock(adding_);
+    damage_[{now.link.archive, e.offset, e.path}] = {e.path, now.link.archive, why, {now.by}};
 }
 
 // Each increment names the manifests it stands on by their hashes.
-void verifying::check_parents(loaded const& found) {
-    auto const& chain = found.state.chain;
-    for (std::size_t i = 0; i + 1 < chain.size(); ++i) {
-        auto const parent = hashes_.find(chain[i].manifest);
-        if (parent == hashes_.end())
-            wrong(found.file, "stands on " + chain[i].manifest + ", which is missing or damaged");
-        else if (parent->second != chain[i].manifest_hash)
-            wrong(found.file,
-                  "stands on another " + chain[i].manifest + " than the one that is there");
+void verifying::check_parents() {
+    for (auto const& [file, found] : known_) {
+        auto const& chain = found.head.chain;
+        if (file == latest_of(options_.name)) continue;
+        for (std::size_t i = 0; i + 1 < chain.size(); ++i) {
+            auto const parent = known_.find(chain[i].manifest);
+            if (parent == known_.end())
+                wrong(file, "stands on " + chain[i].manifest + ", which is missing or damaged");
+            else if (parent->second.hash != chain[i].manifest_hash)
+                wrong(file,
+                      "stands on another " + chain[i].manifest + " than the one that is there");
+        }
     }
+}
+
+// The copy is to be one of a manifest that is there.
+void verifying::check_latest() {
+    auto const copy = known_.find(latest_of(options_.name));
+    if (copy == known_.end()) return;
+    auto const& own = copy->second.head.self().manifest;
+    auto const original = known_.find(own);
+    if (original != known_.end()) {
+        if (original->second.hash != copy->second.hash)
+            wrong(copy->first, "is a copy of another " + own + " than the one that is there");
+    } else if (!std::binary_search(listed_.begin(), listed_.end(), own))
+        wrong(copy->first, "is a copy of " + own + ", which is missing");
+}
+
+// Archives whose own manifest is lost: the first one that stands on them knows what is in them.
+void verifying::plan_rescue() {
+    for (auto const& [file, found] : known_)
+        for (auto const& link : found.head.chain)
+            if (archives_.emplace(link.archive, true).second)
+                rescues_.emplace_back(file, link.archive);
+    std::set<std::string> files;
+    for (auto const& [by, archive] : rescues_)
+        if (files.insert(by).second) jobs_.push_back({job::load, by, nullptr, {}});
+}
+
+// A run that was killed between the two leaves an archive without a manifest, and no harm is done;
+// one whose manifest is damaged has been named with it. One that is being made has its manifest by
+// now.
+void verifying::find_orphans() {
+    for (auto const& file : listed_) {
+        auto const own = manifest_of_archive(file);
+        auto const dated = parse_dated(own);
+        if (!dated || dated->name != options_.name || archives_.contains(file)) continue;
+        if (::faccessat(folder_.get(), own.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) != 0)
+            report_.notes.push_back(
+                {file, "has no manifest: no backup needs it; its run did not end"});
+    }
+}
+
+void verifying::plan_consequences() {
+    std::set<std::string> damaged;
+    for (auto const& [where, lost] : damage_) damaged.insert(lost.archive);
+    for (auto const& [file, found] : known_) {
+        auto const& chain = found.head.chain;
+        bool const needs = std::any_of(chain.begin(), chain.end(), [&](chain_link const& link) {
+            return damaged.contains(link.archive);
+        });
+        if (needs && file != latest_of(options_.name))
+            jobs_.push_back({job::consequences, file, nullptr, {}});
+    }
+}
+
+// A later state has a damaged content, too, perhaps under another name.
+void verifying::follow(std::string const& file, std::stop_token const& stop) {
+    auto const found = load(folder_.get(), file, shown_, stop);
+    std::lock_guard const lock(adding_);
+    for (auto const& e : found.state.entries) {
+        if (e.archive == no_archive) continue;
+        auto const& archive = found.state.chain[e.archive].archive;
+        auto const first = damage_.lower_bound({archive, e.offset, {}});
+        if (first == damage_.end() || std::get<0>(first->first) != archive ||
+            std::get<1>(first->first) != e.offset)
+            continue;
+        damaged_file renamed{e.path, archive, first->second.why, {}};
+        auto& lost = damage_.try_emplace({archive, e.offset, e.path}, renamed).first->second;
+        if (std::find(lost.manifests.begin(), lost.manifests.end(), file) == lost.manifests.end())
+            lost.manifests.push_back(file);
+    }
+}
+
+void verifying::wrong(std::string const& what, std::string const& why) {
+    std::lock_guard const lock(adding_);
+    report_.errors.push_back({what, why});
+}
+
+verify_report verifying::result() && {
+    report_.bytes = bytes_done_;
+    for (auto& [where, lost] : damage_) {
+        std::sort(lost.manifests.begin(), lost.manifests.end());
+        report_.damaged.push_back(std::move(lost));
+    }
+    std::sort(report_.errors.begin(), report_.errors.end(), [](problem const& a, problem const& b) {
+        return std::tie(a.path, a.message) < std::tie(b.path, b.message);
+    });
+    return std::move(report_);
 }
 
 } // namespace trawl::backup::detail

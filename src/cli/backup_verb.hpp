@@ -21,6 +21,7 @@ void add_backup_restore(CLI::App& backup, action& chosen);
 void add_backup_verify(CLI::App& backup, action& chosen);
 void add_backup_list(CLI::App& backup, action& chosen);
 void add_backup_cat(CLI::App& backup, action& chosen);
+void add_backup_prune(CLI::App& backup, action& chosen);
 
 /// The folder, the name and the moment that most of these verbs take.
 struct backup_words {

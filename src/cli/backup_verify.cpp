@@ -2,13 +2,25 @@
 
 #include <CLI/Option.hpp>
 
+#include <boost/json/value_from.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <memory>
 
 namespace trawl::cli {
 
 namespace {
+
+boost::json::array damage_of(std::vector<backup::damaged_file> const& damaged) {
+    boost::json::array list;
+    for (auto const& lost : damaged)
+        list.push_back(boost::json::object{{"path", json::text(lost.path)},
+                                           {"archive", json::text(lost.archive)},
+                                           {"why", lost.why},
+                                           {"manifests", boost::json::value_from(lost.manifests)}});
+    return list;
+}
 
 void show(environment& here, backup::verify_report const& seen, std::string const& archives,
           time_point began) {
@@ -19,14 +31,22 @@ void show(environment& here, backup::verify_report const& seen, std::string cons
                               .field("archives", seen.archives)
                               .field("files", seen.files)
                               .field("bytes", seen.bytes)
-                              .field("errors", errors_of(seen.errors)));
+                              .field("errors", errors_of(seen.errors))
+                              .field("damaged", damage_of(seen.damaged))
+                              .field("notes", errors_of(seen.notes)));
         return;
     }
+    for (auto const& lost : seen.damaged)
+        here.out().line(
+            escaped(fmt::format("DAMAGED: {} in {}: {}; needed by {}", lost.path, lost.archive,
+                                lost.why, fmt::join(lost.manifests, ", "))));
     auto const seconds = std::chrono::duration<double>(clock::now() - began).count();
     here.out().line(escaped(fmt::format(
         "{}: {} manifests and {} archives are whole, {} files, {}, {:.2f} s{}", archives,
         seen.manifests, seen.archives, seen.files, size_text(seen.bytes), seconds,
-        seen.errors.empty() ? "" : fmt::format(", {} errors", seen.errors.size()))));
+        seen.errors.empty() ? ""
+                            : fmt::format(", {} errors, {} files damaged", seen.errors.size(),
+                                          seen.damaged.size()))));
 }
 
 awaitable<int> check(environment& here, backup::verify_options chosen) {
@@ -34,7 +54,7 @@ awaitable<int> check(environment& here, backup::verify_options chosen) {
     auto const archives = chosen.archives.string();
     auto const seen = co_await backup::verify(here.cpu(), std::move(chosen));
     show(here, seen, archives, began);
-    co_return seen.errors.empty() ? all_well : corrupt;
+    co_return seen.errors.empty() && seen.damaged.empty() ? all_well : corrupt;
 }
 
 } // namespace

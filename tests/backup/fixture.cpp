@@ -226,6 +226,16 @@ backup::restore_report put_back(backup::restore_options configuration, std::size
     return done;
 }
 
+backup::verify_report verify(fs::path const& archives, std::size_t threads) {
+    backup::verify_options o;
+    o.archives = archives;
+    offload_pool pool(offload_pool::options{threads, "test", nullptr});
+    backup::verify_report seen;
+    auto body = [&]() -> awaitable<> { seen = co_await backup::verify(pool, o); };
+    run(body);
+    return seen;
+}
+
 backup::options from_to(fs::path const& source, fs::path const& destination) {
     backup::options o;
     o.source = source;

@@ -53,6 +53,7 @@ std::chrono::system_clock::time_point noon(int year, int month, int day);
 
 backup::report back_up(backup::options configuration, std::size_t threads = 2);
 backup::restore_report put_back(backup::restore_options configuration, std::size_t threads = 2);
+backup::verify_report verify(std::filesystem::path const& archives, std::size_t threads = 2);
 /// Options for `source` into `destination` on a Tuesday.
 backup::options from_to(std::filesystem::path const& source,
                         std::filesystem::path const& destination);
