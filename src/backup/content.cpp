@@ -159,31 +159,38 @@ void tar_stream::read(std::size_t at) {
         describe(e, before);
         e.attributes = attributes_of(file.get());
         if (e.size > small_file) {
-            if (!begin_large(at, std::move(file), before, i)) large_.reset();
+            if (!begin_large(at, std::move(file), before, i, whole)) large_.reset();
             return;
         }
         if (read_small(at, file.get(), before, i + 1 == most_tries)) return;
     }
 }
 
-bool tar_stream::begin_large(std::size_t at, descriptor file, struct stat const& before,
-                             int tries) {
+bool tar_stream::begin_large(std::size_t at, descriptor file, struct stat const& before, int tries,
+                             std::uint64_t limit) {
     auto& e = plan_.entries[at];
     auto& now = large_.emplace();
     now.at = at;
     now.tries = tries;
     now.before = before;
     now.file = std::move(file);
+    now.limit = limit;
+    e.size = std::min(static_cast<std::uint64_t>(before.st_size), limit);
     now.map = {{0, e.size}};
     // Fewer blocks than bytes: holes, or the file system compresses.
     if (static_cast<std::uint64_t>(before.st_blocks) * 512 < e.size)
         now.map = data_extents(now.file.get(), e.size);
     now.sparse = now.map.size() != 1 || now.map.front().size != e.size;
     auto const& s = plan_.steps[at];
-    now.comparing = s.what == action::check || s.what == action::verify ||
-                    (tries == 0 && !now.sparse && gone_.contains(e.size));
+    now.comparing = limit == whole && (s.what == action::check || s.what == action::verify ||
+                                       (tries == 0 && !now.sparse && gone_.contains(e.size)));
     e.stored = 0;
-    if (!now.comparing) return put_header(at, e, now.sparse ? &now.map : nullptr);
+    if (!now.comparing) {
+        // What cannot be read at all is to have no member.
+        char first = 0;
+        if (::pread(now.file.get(), &first, 1, 0) < 0) return lose(at, errno), false;
+        return put_header(at, e, now.sparse ? &now.map : nullptr);
+    }
     if (now.sparse) {
         now.nowhere = std::make_unique<tar_writer>();
         now.nowhere->begin(e, &now.map);
@@ -310,6 +317,7 @@ std::string_view tar_stream::next_piece() {
         static std::string const zeros(std::size_t(1) << 20, '\0');
         auto const n = std::min<std::uint64_t>(data - now.done, zeros.size());
         bytes_read_ += n;
+        if (!now.ran_short && !now.failure) now.sound = now.done + n;
         return std::string_view(zeros).substr(0, static_cast<std::size_t>(n));
     }
     auto const end = data + now.map[now.part].size;
@@ -321,6 +329,7 @@ std::string_view tar_stream::next_piece() {
         else if (done < buffer_.size())
             now.ran_short = true;
         bytes_read_ += done;
+        now.sound = now.done + done;
     }
     std::fill(buffer_.begin() + static_cast<std::ptrdiff_t>(done), buffer_.end(), '\0');
     return buffer_;
@@ -333,7 +342,12 @@ void tar_stream::compare_large() {
     auto const content = hash_.finish();
     struct stat after {};
     if (!now.failure && ::fstat(now.file.get(), &after) != 0) now.failure = errno;
-    if (now.failure) return lose_large();
+    if (now.failure) {
+        auto const before = plan_.steps[at].before;
+        bool const has_old = before != not_in_base && base_->entries[before].has_content();
+        if (has_old || !cut_short()) lose_large();
+        return;
+    }
     if (!now.ran_short && same_moment(now.before, after) && known(at, content)) {
         large_.reset();
         return;
@@ -350,18 +364,61 @@ void tar_stream::end_large() {
     auto const content = hash_.finish();
     struct stat after {};
     if (!now.failure && ::fstat(now.file.get(), &after) != 0) now.failure = errno;
-    if (now.failure) return lose_large();
+    bool const last_try = now.tries + 1 >= most_tries;
+    if (now.failure || (now.ran_short && last_try)) {
+        if (!cut_short()) lose_large();
+        return;
+    }
     bytes_stored_ += e.size;
+    e.content = content;
+    e.archive = archive_;
+    if (now.limit != whole) return end_cut();
     bool const settled = !now.ran_short && same_moment(now.before, after);
     bool const only_grew = !now.ran_short && after.st_size > now.before.st_size; // a log
-    if (!settled && !only_grew && now.tries + 1 < most_tries) {
+    if (!settled && !only_grew && !last_try) {
         ++now.tries;
         return read(at);
     }
-    e.content = content;
-    e.archive = archive_;
     if (!settled) flag(at, "changed while it was read; stored as read");
     large_.reset();
+}
+
+// Once more, only as far as it can be read: the member that is there has zeros behind that. False
+// when there is nothing to be had.
+bool tar_stream::cut_short() {
+    auto& now = *large_;
+    auto const at = now.at;
+    auto const sound = now.sound;
+    auto const cause = now.failure;
+    auto const cuts = now.cuts + 1;
+    if (sound == 0 || cuts > most_tries) {
+        if (cause == 0) now.failure = EIO; // it shrinks faster than it can be read
+        return false;
+    }
+    auto const before = now.before;
+    auto file = std::move(now.file);
+    plan_.steps[at].what = action::store;
+    if (!begin_large(at, std::move(file), before, now.tries, sound)) {
+        large_.reset();
+        return true; // and named
+    }
+    large_->cause = cause;
+    large_->cuts = cuts;
+    return true;
+}
+
+// Its beginning is stored. What is known of the whole of it is better, if there is any.
+void tar_stream::end_cut() {
+    auto const now = std::exchange(large_, std::nullopt);
+    auto& e = plan_.entries[now->at];
+    if (now->cause == 0) return flag(now->at, "changed while it was read; stored as read");
+    auto const why = system_message(now->cause) + ": only the first " + std::to_string(e.size) +
+                     " of " + std::to_string(now->before.st_size) + " bytes could be read";
+    e.flags |= flag_partial;
+    auto const& s = plan_.steps[now->at];
+    if (s.before != not_in_base && base_->entries[s.before].has_content())
+        return lose(now->at, 0, why);
+    errors_.push_back({e.path, why});
 }
 
 void tar_stream::lose_large() {

@@ -22,7 +22,8 @@ namespace trawl::backup::detail {
 ///
 /// Small files (1 MiB) are read whole before their header is written; larger ones are streamed. A
 /// file that changes meanwhile is read again (streamed ones become a second member of the same
-/// name, the last one counts), and flagged when it does not come to rest.
+/// name, the last one counts), and flagged when it does not come to rest. So it goes with one that
+/// cannot be read to its end: the last member has what could be read, and no zeros for the rest.
 ///
 /// A new file with the content of one that is gone becomes a reference to that: in the manifest to
 /// its place in an older archive, in this one a hard link to the old name, which is still there when
@@ -52,10 +53,13 @@ private:
     void tell(std::size_t at);
     void read(std::size_t at);
     bool read_small(std::size_t at, int file, struct stat const& before, bool last_try);
-    bool begin_large(std::size_t at, descriptor file, struct stat const& before, int tries);
+    bool begin_large(std::size_t at, descriptor file, struct stat const& before, int tries,
+                     std::uint64_t limit);
     void pump();
     std::string_view next_piece();
     void end_large();
+    void end_cut();
+    bool cut_short();
     void compare_large();
     bool same_as_before(std::size_t at, digest const& content) const;
     bool known(std::size_t at, digest const& content);
@@ -68,6 +72,7 @@ private:
     void flag(std::size_t at, std::string const& why);
     std::string take_block();
 
+    static constexpr std::uint64_t whole = ~std::uint64_t(0);
     struct large {
         large() noexcept {
         } // clang: the defaults are not known yet where optional<large> is declared
@@ -82,6 +87,10 @@ private:
         bool comparing = false;              ///< the first pass of a check: hash only
         bool ran_short = false;
         int failure = 0;
+        std::uint64_t sound = 0;     ///< how far it could be read: zeros stand for what is behind
+        std::uint64_t limit = whole; ///< only so much of it: the last pass came no further
+        int cause = 0;               ///< why not (errno); 0: it ended there
+        int cuts = 0;
         int tries = 0;
     };
 

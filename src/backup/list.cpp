@@ -111,6 +111,7 @@ private:
         if (e.archive != no_archive) i.archive = from_.state.chain[e.archive].archive;
         i.unsettled = e.flags & flag_unsettled;
         i.stale = e.flags & flag_stale;
+        i.partial = e.flags & flag_partial;
         return i;
     }
 

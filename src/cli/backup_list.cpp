@@ -69,7 +69,8 @@ void show(environment& here, backup::entry_info const& e) {
             .field("hash", e.hash)
             .field("archive", e.archive)
             .field("unsettled", e.unsettled)
-            .field("stale", e.stale);
+            .field("stale", e.stale)
+            .field("partial", e.partial);
         here.out().record(record);
         return;
     }
