@@ -54,7 +54,22 @@ std::string_view word(kind made) noexcept; ///< "full", "incr", "diff": in names
 enum class hash { sha256, md5 };
 enum class level { fast, standard, best };
 
-struct options {
+/// What is left out, with all beneath it.
+struct exclusions {
+    std::vector<std::string>
+        exclude; ///< patterns of gitignore(5), the last one that matches counts
+    std::vector<std::filesystem::path> exclude_from; ///< files of such patterns
+    std::string ignore_file =
+        ".trawlignore";           ///< such a file in a folder holds for what is beneath;
+                                  ///< empty: none
+    bool exclude_caches = false;  ///< content of folders with a valid CACHEDIR.TAG, all but the tag
+    bool exclude_nodump = false;  ///< what has the `d` attribute of chattr(1)
+    bool one_file_system = false; ///< content of folders on which something is mounted
+    std::uint64_t max_file_bytes = 0; ///< larger files; 0: no limit
+};
+
+/// What an earlier backup has of what is excluded now is gone from the next.
+struct options : exclusions {
     std::filesystem::path source; ///< the folder to back up; `destination` inside it is left out
     std::filesystem::path destination; ///< created when missing
     std::string name;                  ///< empty: the source's last component
@@ -72,18 +87,6 @@ struct options {
     // What is looked at again although size, mtime, ctime, inode, mode and owner are as they were.
     std::uint32_t rehash_part = 0;  ///< 1 to rehash_parts: every path belongs to one of the parts
     std::uint32_t rehash_parts = 0; ///< 0: none, 1: everything; 30 finds rot within thirty runs
-
-    // What is left out, with all beneath it. What an earlier backup has of it is gone from the next.
-    std::vector<std::string>
-        exclude; ///< patterns of gitignore(5), the last one that matches counts
-    std::vector<std::filesystem::path> exclude_from; ///< files of such patterns
-    std::string ignore_file =
-        ".trawlignore";           ///< such a file in a folder holds for what is beneath;
-                                  ///< empty: none
-    bool exclude_caches = false;  ///< content of folders with a valid CACHEDIR.TAG, all but the tag
-    bool exclude_nodump = false;  ///< what has the `d` attribute of chattr(1)
-    bool one_file_system = false; ///< content of folders on which something is mounted
-    std::uint64_t max_file_bytes = 0; ///< larger files; 0: no limit
 
     backup::hash hash = backup::hash::sha256; ///< another one than the base's makes a full
     backup::level level = backup::level::standard;
@@ -163,7 +166,10 @@ awaitable<restore_report> restore(offload_pool& cpu, restore_options configurati
 struct verify_options {
     std::filesystem::path archives; ///< the folder with the backups
     std::string name;               ///< empty: the only one in `archives`
-    observer* watch = nullptr;      ///< as above
+    /// Compares the files of this tree with the latest state, too: each that has the size and the
+    /// mtime of its entry must have its content.
+    std::optional<std::filesystem::path> live;
+    observer* watch = nullptr; ///< as above
 };
 
 /// Content that an archive does not give back any more.
@@ -182,6 +188,10 @@ struct verify_report {
     std::vector<problem> errors; ///< by file of the folder
     std::vector<damaged_file> damaged;
     std::vector<problem> notes; ///< no damage: archives without a manifest
+    std::uint64_t live_same = 0,
+                  live_changed = 0; ///< files of the live tree; changed or gone since
+    std::vector<problem>
+        live_errors; ///< other content under the same size and mtime, or unreadable
 };
 
 /// Reads every manifest and every archive of a name, in parallel: checksums, the hash of each file
@@ -192,6 +202,43 @@ struct verify_report {
 /// Throws error: no_such_archive, bad_name. Damage is no exception: it is in the report
 /// (errc::corrupt, exit 13).
 awaitable<verify_report> verify(offload_pool& cpu, verify_options configuration);
+
+/// What is different about one path between two states.
+struct change {
+    enum kind { added, removed, changed, metadata };
+    kind what = changed;
+    std::string path;  ///< relative to the source, raw bytes
+    char type = 'f';   ///< as that of entry_info; what it was, when it is removed
+    std::string facts; ///< of changed ones, in words: "content, size, mode, owner, mtime, ..."
+};
+
+struct diff_options : exclusions {
+    std::filesystem::path archives; ///< the folder with the backups
+    std::string name;               ///< empty: the only one in `archives`
+    std::optional<std::chrono::system_clock::time_point>
+        from; ///< the newest state not after this; empty: the latest
+    std::optional<std::chrono::system_clock::time_point>
+        to;                         ///< against another state; empty: against the live tree
+    std::filesystem::path live;     ///< where that is; empty: where it was backed up
+    bool rehash = false;            ///< read all files of it, not only those with other facts
+    std::vector<std::string> paths; ///< as those of restore_options; empty: everything
+    observer* watch = nullptr;      ///< as above
+};
+
+struct diff_report {
+    std::string from, to; ///< manifests by file name; `to` empty: the live tree
+    std::uint64_t added = 0, removed = 0, changed = 0, metadata = 0;
+    std::vector<problem> errors; ///< what could not be read of the live tree, unknown paths
+};
+
+/// Compares two states, or a state with the live tree: size and content of files (whose hash is
+/// computed where size agrees and inode, times, mode or owner do not), type, mode, owner, mtime,
+/// link, device, attributes. Extended attributes of a live file are looked at when something else
+/// tells of a change. Calls each(CHANGE), by path, on the caller's executor.
+///
+/// Throws error: as restore(), or the system's code for the live tree.
+awaitable<diff_report> diff(offload_pool& cpu, diff_options configuration,
+                            std::function<void(change const&)> each);
 
 /// How long backups stay. The rules add up; each counts days, weeks or months that have a backup.
 struct prune_rules {

@@ -5,7 +5,6 @@
 #include <stdexcept>
 
 #include <fcntl.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 namespace trawl::backup::detail {
@@ -19,34 +18,6 @@ constexpr int most_tries = 3;
 bool same_moment(struct stat const& a, struct stat const& b) {
     return a.st_size == b.st_size && nanoseconds(a.st_mtim) == nanoseconds(b.st_mtim) &&
            nanoseconds(a.st_ctim) == nanoseconds(b.st_ctim);
-}
-
-/// The extended attributes of an open file or folder (POSIX ACLs are among them). A file system
-/// without any has none.
-std::vector<std::pair<std::string, std::string>> attributes_of(int file) {
-    std::vector<std::pair<std::string, std::string>> found;
-    std::string names;
-    for (;;) {
-        auto const size = ::flistxattr(file, nullptr, 0);
-        if (size <= 0) return found;
-        names.resize(static_cast<std::size_t>(size));
-        auto const n = ::flistxattr(file, names.data(), names.size());
-        if (n < 0 && errno == ERANGE) continue;
-        if (n <= 0) return found;
-        names.resize(static_cast<std::size_t>(n));
-        break;
-    }
-    for (std::size_t begin = 0; begin < names.size();) {
-        std::string const name = names.c_str() + begin;
-        begin += name.size() + 1;
-        std::string value(64 * 1024, '\0'); // the kernel's limit for one value
-        auto const n = ::fgetxattr(file, name.c_str(), value.data(), value.size());
-        if (n < 0) continue; // gone again
-        value.resize(static_cast<std::size_t>(n));
-        found.emplace_back(name, std::move(value));
-    }
-    std::sort(found.begin(), found.end());
-    return found;
 }
 
 /// Reads until `size` bytes are there or the file ends; false with errno set when it fails.

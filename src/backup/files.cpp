@@ -1,10 +1,12 @@
 #include "backup/files.hpp"
 
+#include <algorithm>
 #include <cerrno>
 
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 namespace trawl::backup::detail {
@@ -108,6 +110,32 @@ std::string read_all(int file, std::string const& where, std::stop_token const& 
         if (n < 0 && errno != EINTR) fail(errno, "read " + where);
         if (n == 0) return bytes;
     }
+}
+
+std::vector<std::pair<std::string, std::string>> attributes_of(int file) {
+    std::vector<std::pair<std::string, std::string>> found;
+    std::string names;
+    for (;;) {
+        auto const size = ::flistxattr(file, nullptr, 0);
+        if (size <= 0) return found;
+        names.resize(static_cast<std::size_t>(size));
+        auto const n = ::flistxattr(file, names.data(), names.size());
+        if (n < 0 && errno == ERANGE) continue;
+        if (n <= 0) return found;
+        names.resize(static_cast<std::size_t>(n));
+        break;
+    }
+    for (std::size_t begin = 0; begin < names.size();) {
+        std::string const name = names.c_str() + begin;
+        begin += name.size() + 1;
+        std::string value(64 * 1024, '\0'); // the kernel's limit for one value
+        auto const n = ::fgetxattr(file, name.c_str(), value.data(), value.size());
+        if (n < 0) continue; // gone again
+        value.resize(static_cast<std::size_t>(n));
+        found.emplace_back(name, std::move(value));
+    }
+    std::sort(found.begin(), found.end());
+    return found;
 }
 
 timespec to_timespec(std::int64_t ns) {

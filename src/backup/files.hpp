@@ -13,6 +13,7 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include <sys/stat.h>
 
@@ -70,6 +71,10 @@ void write_at(int file, std::string_view bytes, std::uint64_t offset, std::strin
 
 /// The whole of a file; throws error naming `where`.
 std::string read_all(int file, std::string const& where, std::stop_token const& stop = {});
+
+/// The extended attributes of an open file or folder (POSIX ACLs are among them), sorted. A file
+/// system without any has none.
+std::vector<std::pair<std::string, std::string>> attributes_of(int file);
 
 inline std::int64_t nanoseconds(timespec const& t) {
     return static_cast<std::int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_nsec;

@@ -19,7 +19,7 @@ void making::open() {
     timespec walk_begins{};
     ::clock_gettime(CLOCK_REALTIME, &walk_begins); // not now_: it is compared with times of files
     started_ns_ = nanoseconds(walk_begins);
-    walker_.emplace(source_.get(), rules());
+    walker_.emplace(source_.get(), rules_of(options_, folder_.get(), destination_));
 }
 
 void making::check_options() const {
@@ -30,25 +30,6 @@ void making::check_options() const {
         (options_.rehash_parts > 0) != (options_.rehash_part > 0))
         refuse("the part to be hashed again is one of 1 to the number of parts");
     if (options_.full_every.count() < 0) refuse("a full every so many days");
-}
-
-walk_rules making::rules() const {
-    walk_rules r;
-    struct stat own {};
-    if (::fstat(folder_.get(), &own) != 0) fail(errno, destination_);
-    r.except = {own.st_dev, own.st_ino};
-    for (auto const& pattern : options_.exclude) r.first.add(pattern);
-    for (auto const& file : options_.exclude_from) {
-        descriptor const opened(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-        if (!opened) fail(errno, file.string());
-        r.last.append(ignore_list(read_all(opened.get(), file.string())));
-    }
-    r.ignore_file = options_.ignore_file;
-    r.caches = options_.exclude_caches;
-    r.nodump = options_.exclude_nodump;
-    r.one_file_system = options_.one_file_system;
-    r.max_file_bytes = options_.max_file_bytes;
-    return r;
 }
 
 void making::prepare() {

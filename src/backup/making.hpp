@@ -47,7 +47,6 @@ private:
     void check_options() const;
     void open_source();
     void open_destination();
-    walk_rules rules() const;
     void load_base(std::stop_token const& stop);
     std::string why_unusable(loaded const& base) const;
     std::optional<past> known_past() const;

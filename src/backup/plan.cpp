@@ -15,7 +15,7 @@ bool same_facts(entry const& a, entry const& b) {
            a.inode == b.inode && a.mode == b.mode && a.uid == b.uid && a.gid == b.gid;
 }
 
-action judge(entry const& now, entry const& before, std::int64_t racy_from) {
+action judge(entry const& now, entry const& before, std::int64_t walk_began_ns) {
     if (!now.has_content()) {
         bool const same = now.type == before.type && now.hard_link == before.hard_link &&
                           now.link == before.link && now.device == before.device &&
@@ -23,8 +23,7 @@ action judge(entry const& now, entry const& before, std::int64_t racy_from) {
         return same ? action::keep : action::describe;
     }
     if (!before.has_content() || now.size != before.size) return action::store;
-    bool const racy = now.mtime_ns >= racy_from || now.ctime_ns >= racy_from;
-    return same_facts(now, before) && !racy ? action::keep : action::check;
+    return is_trusted(now, before, walk_began_ns) ? action::keep : action::check;
 }
 
 class comparison {
@@ -57,9 +56,8 @@ private:
     }
 
     void both(entry now, std::size_t at) {
-        constexpr std::int64_t two_seconds = 2'000'000'000;
         auto const& before = base_->entries[at];
-        auto const what = judge(now, before, base_->started_ns - two_seconds);
+        auto const what = judge(now, before, base_->started_ns);
         auto const index = static_cast<std::uint32_t>(at);
         if (what != action::keep) return add(std::move(now), {what, index});
         bool const look = before.has_content() && again_.takes(before.path);
@@ -69,18 +67,11 @@ private:
     // In the base, not in the walk: deleted, unless the walk could not see it.
     void missing(std::size_t at) {
         auto const& before = base_->entries[at];
-        if (!unseen(before.path)) return result_.gone.push_back(static_cast<std::uint32_t>(at));
+        if (!is_unseen(before.path, now_.unread))
+            return result_.gone.push_back(static_cast<std::uint32_t>(at));
         auto kept = before;
         kept.flags |= flag_stale;
         add(std::move(kept), {action::keep, static_cast<std::uint32_t>(at)});
-    }
-
-    bool unseen(std::string_view path) const {
-        for (;;) { // the path itself and each folder above it
-            if (std::binary_search(now_.unread.begin(), now_.unread.end(), path)) return true;
-            if (path.empty()) return false;
-            path = parent_of(path);
-        }
     }
 
     walked now_;
@@ -103,6 +94,21 @@ bool rehash::takes(std::string_view path) const noexcept {
     std::uint32_t sum = 2166136261u; // FNV-1a: the same on every machine and in every version
     for (char const c : path) sum = (sum ^ static_cast<unsigned char>(c)) * 16777619u;
     return sum % parts == part - 1;
+}
+
+bool is_unseen(std::string_view path, std::vector<std::string> const& unread) {
+    for (;;) {
+        if (std::binary_search(unread.begin(), unread.end(), path)) return true;
+        if (path.empty()) return false;
+        path = parent_of(path);
+    }
+}
+
+bool is_trusted(entry const& now, entry const& before, std::int64_t walk_began_ns) noexcept {
+    constexpr std::int64_t two_seconds = 2'000'000'000;
+    auto const racy_from = walk_began_ns - two_seconds;
+    bool const racy = now.mtime_ns >= racy_from || now.ctime_ns >= racy_from;
+    return same_facts(now, before) && !racy;
 }
 
 plan compare(walked now, manifest const* base, rehash again) {

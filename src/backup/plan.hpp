@@ -47,11 +47,18 @@ struct rehash {
     bool takes(std::string_view path) const noexcept;
 };
 
+/// Nothing tells of a change of this file since a walk that began then: size, mtime, ctime, inode,
+/// mode and owner agree, and neither time is later than 2 s before it (racily clean: a write in the
+/// same tick would not show).
+bool is_trusted(entry const& now, entry const& before, std::int64_t walk_began_ns) noexcept;
+
+/// `path` or a folder above it is among those that a walk could not read (walked::unread).
+bool is_unseen(std::string_view path, std::vector<std::string> const& unread);
+
 /// Compares a walk with the base (nullptr: a full). Sans I/O.
 ///
-/// A file is trusted to be unchanged when size, mtime, ctime and inode agree and neither time is
-/// later than 2 s before the base's walk began (racily clean: a write in the same tick would not
-/// show). What the walk could not read keeps the state that the base has, flagged stale.
+/// A trusted file is not read. What the walk could not read keeps the state that the base has,
+/// flagged stale.
 plan compare(walked now, manifest const* base, rehash again = {});
 
 /// Removes the entries that are marked in `dropped` and those whose folder or hard-link leader is

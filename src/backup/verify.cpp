@@ -17,6 +17,7 @@ awaitable<verify_report> verify(offload_pool& cpu, verify_options configuration)
     co_await detail::with_work(cpu, work, body);
     detail::warn(watch, where, seen.notes);
     detail::warn(watch, where, seen.errors);
+    detail::warn(watch, "the live tree", seen.live_errors);
     co_return seen;
 }
 

@@ -1,7 +1,10 @@
 #include "backup/verifying.hpp"
 
+#include "backup/live.hpp"
+
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <set>
 #include <stdexcept>
 
@@ -12,6 +15,7 @@ namespace trawl::backup::detail {
 
 namespace {
 constexpr std::size_t batch = 4; ///< manifests whose entries are in memory at a time
+constexpr std::size_t files_of_a_job = 128;
 constexpr std::size_t piece_bytes = std::size_t(1) << 20;
 
 std::string words_of(error const& failure) {
@@ -57,6 +61,7 @@ bool verifying::advance(std::stop_token const& stop) {
     case job::hash: hash_archive(*now.of, stop); break;
     case job::contents: read_contents(*now.of, now.part, stop); break;
     case job::consequences: follow(now.file, stop); break;
+    case job::live: compare_live(now.part, stop); break;
     }
     return true;
 }
@@ -89,7 +94,11 @@ bool verifying::next_phase() {
         find_orphans();
         plan_consequences();
         return true;
-    case phase::consequences: phase_ = phase::done; return false;
+    case phase::consequences:
+        phase_ = phase::live;
+        plan_live();
+        return true;
+    case phase::live: phase_ = phase::done; return false;
     case phase::done: break;
     }
     return false;
@@ -285,6 +294,52 @@ void verifying::follow(std::string const& file, std::stop_token const& stop) {
     }
 }
 
+void verifying::plan_live() {
+    if (!options_.live) return;
+    std::vector<problem> damage; // has been named
+    try {
+        latest_ = newest(folder_.get(), shown_, options_.name, std::nullopt, damage, {});
+    } catch (error const& failure) {
+        return wrong(options_.name, "the live tree is not looked at: " + words_of(failure));
+    }
+    live_ = open_folder(options_.live->string());
+    auto const all = latest_.state.entries.size();
+    for (std::size_t i = 0; i < all; i += files_of_a_job)
+        jobs_.push_back({job::live, {}, nullptr, {i, std::min(i + files_of_a_job, all)}});
+}
+
+// A file that has the size and the time of its entry but other content: one of the two is rotten.
+void verifying::compare_live(span part, std::stop_token const& stop) {
+    live_hasher with(latest_.state.algorithm);
+    std::uint64_t same = 0, changed = 0;
+    std::vector<problem> errors;
+    for (auto i = part.begin; i < part.end; ++i) {
+        stop_point(stop);
+        auto const& e = latest_.state.entries[i];
+        if (!e.has_content() || (e.flags & (flag_stale | flag_partial)) != 0) continue;
+        auto const file = open_beneath(live_.get(), e.path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+        struct stat facts {};
+        bool const there = file && ::fstat(file.get(), &facts) == 0;
+        if (!there && errno != ENOENT) {
+            errors.push_back({e.path, system_message(errno)});
+        } else if (!there || !S_ISREG(facts.st_mode) ||
+                   static_cast<std::uint64_t>(facts.st_size) != e.size ||
+                   nanoseconds(facts.st_mtim) != e.mtime_ns) {
+            ++changed;
+        } else if (auto const found = with.of(file.get(), e, e.stored != 0, stop); !found) {
+            errors.push_back({e.path, system_message(errno)});
+        } else if (*found == e.content) {
+            ++same;
+        } else
+            errors.push_back({e.path, "has other content than the backup, under the same size and "
+                                      "time"});
+    }
+    std::lock_guard const lock(adding_);
+    report_.live_same += same;
+    report_.live_changed += changed;
+    std::move(errors.begin(), errors.end(), std::back_inserter(report_.live_errors));
+}
+
 void verifying::wrong(std::string const& what, std::string const& why) {
     std::lock_guard const lock(adding_);
     report_.errors.push_back({what, why});
@@ -296,9 +351,10 @@ verify_report verifying::result() && {
         std::sort(lost.manifests.begin(), lost.manifests.end());
         report_.damaged.push_back(std::move(lost));
     }
-    std::sort(report_.errors.begin(), report_.errors.end(), [](problem const& a, problem const& b) {
-        return std::tie(a.path, a.message) < std::tie(b.path, b.message);
-    });
+    for (auto* const list : {&report_.errors, &report_.live_errors})
+        std::sort(list->begin(), list->end(), [](problem const& a, problem const& b) {
+            return std::tie(a.path, a.message) < std::tie(b.path, b.message);
+        });
     return std::move(report_);
 }
 

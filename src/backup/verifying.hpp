@@ -22,6 +22,7 @@ namespace trawl::backup::detail {
 ///     { load some manifests -> read the archives written with them } * n
 ///     -> archives whose own manifest is damaged, by one that stands on them
 ///     -> which other manifests need what is damaged
+///     -> files of the live tree, against the latest state
 ///
 /// Only some manifests are in memory at a time, and of those only what lies in their own archive.
 class verifying {
@@ -40,7 +41,7 @@ public:
     std::uint64_t bytes_wanted() const noexcept { return bytes_wanted_; }
 
 private:
-    enum class phase { loading, reading, rescue, rescue_reading, consequences, done };
+    enum class phase { loading, reading, rescue, rescue_reading, consequences, live, done };
     /// A manifest that was found whole, without its entries.
     struct known {
         manifest head;
@@ -57,10 +58,10 @@ private:
         std::atomic<bool> as_written{false};
     };
     struct job {
-        enum { load, hash, contents, consequences } what = load;
+        enum { load, hash, contents, consequences, live } what = load;
         std::string file; ///< to load
         check* of = nullptr;
-        span part;
+        span part{}; ///< of the wishes, of the latest state's entries
     };
     using place = std::tuple<std::string, std::uint64_t, std::string>; ///< archive, offset, path
 
@@ -68,6 +69,7 @@ private:
     void plan_reading();
     void plan_rescue();
     void plan_consequences();
+    void plan_live();
     void check_parents();
     void check_latest();
     void find_orphans();
@@ -77,6 +79,7 @@ private:
     void hash_archive(check& now, std::stop_token const& stop);
     void read_contents(check& now, span part, std::stop_token const& stop);
     void follow(std::string const& file, std::stop_token const& stop);
+    void compare_live(span part, std::stop_token const& stop);
     void lose(check const& now, entry const& e, std::string const& why);
     void end_checks();
     void wrong(std::string const& what, std::string const& why);
@@ -92,6 +95,8 @@ private:
     std::deque<check> checks_;
     std::vector<std::pair<std::string, std::string>> rescues_; ///< manifest, archive
     std::map<place, damaged_file> damage_;
+    loaded latest_; ///< to compare with the live tree
+    descriptor live_;
 
     phase phase_ = phase::loading;
     std::vector<job> jobs_;

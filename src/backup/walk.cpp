@@ -354,12 +354,23 @@ walked walker::result() {
     return result;
 }
 
-walked walk(int folder, identity except, std::stop_token const& stop) {
-    walk_rules rules;
-    rules.except = except;
-    walker all(folder, std::move(rules));
-    all.work(stop);
-    return all.result();
+walk_rules rules_of(exclusions const& wanted, int archives, std::string const& shown) {
+    walk_rules r;
+    struct stat own {};
+    if (::fstat(archives, &own) != 0) fail(errno, shown);
+    r.except = {own.st_dev, own.st_ino};
+    for (auto const& pattern : wanted.exclude) r.first.add(pattern);
+    for (auto const& file : wanted.exclude_from) {
+        descriptor const opened(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+        if (!opened) fail(errno, file.string());
+        r.last.append(ignore_list(read_all(opened.get(), file.string())));
+    }
+    r.ignore_file = wanted.ignore_file;
+    r.caches = wanted.exclude_caches;
+    r.nodump = wanted.exclude_nodump;
+    r.one_file_system = wanted.one_file_system;
+    r.max_file_bytes = wanted.max_file_bytes;
+    return r;
 }
 
 } // namespace trawl::backup::detail

@@ -37,6 +37,10 @@ struct walk_rules {
     std::uint64_t max_file_bytes = 0;                             ///< 0: no limit
 };
 
+/// By what the caller wants; reads the files of patterns. `archives`: the open folder of the backups,
+/// which is left out. Throws error naming the file that cannot be read.
+walk_rules rules_of(exclusions const& wanted, int archives, std::string const& shown);
+
 /// Walks `folder`, which stays open as long. Names that vanish meanwhile are no error. Blocks; for
 /// pool jobs.
 class walker {
@@ -55,8 +59,5 @@ private:
     struct state;
     std::unique_ptr<state> state_;
 };
-
-/// The same in one thread, without rules.
-walked walk(int folder, identity except, std::stop_token const& stop);
 
 } // namespace trawl::backup::detail

@@ -10,6 +10,7 @@ void add_backup(CLI::App& app, action& chosen) {
     add_backup_verify(*verb, chosen);
     add_backup_list(*verb, chosen);
     add_backup_cat(*verb, chosen);
+    add_backup_diff(*verb, chosen);
     add_backup_prune(*verb, chosen);
 }
 

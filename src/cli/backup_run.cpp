@@ -124,24 +124,6 @@ void add_kind(CLI::App& run, words& w) {
         ->check(CLI::IsMember(&kinds));
 }
 
-void add_excludes(CLI::App& run, words& w) {
-    run.add_option("--exclude", w.to.exclude, "Leave out what matches this pattern of gitignore(5)")
-        ->allow_extra_args(false);
-    run.add_option("--exclude-from", w.to.exclude_from, "Leave out what the patterns in FILE match")
-        ->allow_extra_args(false);
-    run.add_option("--ignore-file", w.to.ignore_file,
-                   "Such patterns in files of this NAME hold for their folder (default "
-                   ".trawlignore; \"\": none)");
-    run.add_flag("--exclude-caches", w.to.exclude_caches,
-                 "Leave out the content of folders with a CACHEDIR.TAG");
-    run.add_flag("--exclude-nodump", w.to.exclude_nodump, "Leave out what chattr +d has marked");
-    run.add_option("--exclude-larger-than", w.to.max_file_bytes,
-                   "Leave out larger files: BYTES, 20MB, 4GiB")
-        ->transform(CLI::AsSizeValue(true));
-    run.add_flag("-x,--one-file-system", w.to.one_file_system,
-                 "Leave out the content of folders on which something is mounted");
-}
-
 } // namespace
 
 void add_backup_run(CLI::App& backup, action& chosen) {
@@ -162,7 +144,7 @@ void add_backup_run(CLI::App& backup, action& chosen) {
     run->add_option("--rehash-part", w->rehash_part,
                     "I/N: read one part of N of those that look unchanged, to find rot")
         ->excludes(all);
-    add_excludes(*run, *w);
+    add_excludes(*run, w->to);
     run->callback([w, &chosen] {
         chosen = [w](environment& here) {
             auto o = options_of(*w);

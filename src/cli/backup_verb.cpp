@@ -24,6 +24,26 @@ void add_at(CLI::App& verb, backup_words& into) {
                     "or at a second of it: YYYY-MM-DDTHH:MM:SS");
 }
 
+void add_excludes(CLI::App& verb, backup::exclusions& into) {
+    verb.add_option("--exclude", into.exclude,
+                    "Leave out what matches this pattern of gitignore(5)")
+        ->allow_extra_args(false);
+    verb.add_option("--exclude-from", into.exclude_from,
+                    "Leave out what the patterns in FILE match")
+        ->allow_extra_args(false);
+    verb.add_option("--ignore-file", into.ignore_file,
+                    "Such patterns in files of this NAME hold for their folder (default "
+                    ".trawlignore; \"\": none)");
+    verb.add_flag("--exclude-caches", into.exclude_caches,
+                  "Leave out the content of folders with a CACHEDIR.TAG");
+    verb.add_flag("--exclude-nodump", into.exclude_nodump, "Leave out what chattr +d has marked");
+    verb.add_option("--exclude-larger-than", into.max_file_bytes,
+                    "Leave out larger files: BYTES, 20MB, 4GiB")
+        ->transform(CLI::AsSizeValue(true));
+    verb.add_flag("-x,--one-file-system", into.one_file_system,
+                  "Leave out the content of folders on which something is mounted");
+}
+
 std::optional<std::chrono::system_clock::time_point> backup_words::moment() const {
     if (at.empty()) return std::nullopt;
     return moment_of(at, "--at");

@@ -21,6 +21,7 @@ void add_backup_restore(CLI::App& backup, action& chosen);
 void add_backup_verify(CLI::App& backup, action& chosen);
 void add_backup_list(CLI::App& backup, action& chosen);
 void add_backup_cat(CLI::App& backup, action& chosen);
+void add_backup_diff(CLI::App& backup, action& chosen);
 void add_backup_prune(CLI::App& backup, action& chosen);
 
 /// The folder, the name and the moment that most of these verbs take.
@@ -31,6 +32,7 @@ struct backup_words {
 };
 void add_archives(CLI::App& verb, backup_words& into);
 void add_at(CLI::App& verb, backup_words& into);
+void add_excludes(CLI::App& verb, backup::exclusions& into);
 
 /// YYYYMMDD or YYYY-MM-DD: the end of that day; with _HHMMSS, THH:MM:SS or " HH:MM:SS": that
 /// second. Local time. Throws usage_error that names `option`.

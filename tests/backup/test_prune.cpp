@@ -135,7 +135,8 @@ TEST_CASE("a prune that is killed after any step leaves whole chains, and the ne
     for (unsigned history = 0; history < (everything ? 40u : 3u); ++history) {
         scratch dir;
         make_history(dir, history + 100, everything ? 20 : 9);
-        backup::prune_rules const rules{random() % 3, random() % 4, random() % 3, 1};
+        auto const up_to = [&](unsigned n) { return static_cast<std::uint32_t>(random() % n); };
+        backup::prune_rules const rules{up_to(3), up_to(4), up_to(3), 1};
         fs::copy(dir / "backups", dir / "expected", fs::copy_options::recursive);
         prune(keeping(dir / "expected", rules));
         auto const expected = names(dir / "expected");
