@@ -1,5 +1,9 @@
 #include "backup/compress.hpp"
 
+#include "backup/deflate.hpp"
+
+#include <libdeflate.h>
+
 #include <memory>
 #include <new>
 #include <stdexcept>
@@ -11,36 +15,12 @@ namespace trawl::backup::detail {
 
 namespace {
 
-int zlib_level(level effort) { return effort == level::fast ? 1 : effort == level::best ? 9 : 6; }
-
 int zstd_level(level effort) { return effort == level::fast ? 1 : effort == level::best ? 15 : 3; }
 
 std::string little_endian(std::uint32_t value) {
     std::string bytes;
     for (int i = 0; i < 4; ++i) bytes += static_cast<char>(value >> (8 * i) & 0xff);
     return bytes;
-}
-
-struct end_deflate {
-    void operator()(z_stream* s) const noexcept { ::deflateEnd(s); }
-};
-
-std::string deflate_block(std::string_view plain, level effort) {
-    z_stream stream{};
-    if (::deflateInit2(&stream, zlib_level(effort), Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY) != Z_OK)
-        throw std::bad_alloc();
-    std::unique_ptr<z_stream, end_deflate> const cleanup(&stream);
-    std::string out(::deflateBound(&stream, static_cast<uLong>(plain.size())) + 16, '\0');
-    stream.next_in =
-        reinterpret_cast<Bytef*>(const_cast<char*>(plain.data())); // zlib's C interface
-    stream.avail_in = static_cast<uInt>(plain.size());
-    stream.next_out = reinterpret_cast<Bytef*>(out.data());
-    stream.avail_out = static_cast<uInt>(out.size());
-    // avail_out must not be used up: zlib would then owe us the rest of the flush.
-    if (::deflate(&stream, Z_FULL_FLUSH) != Z_OK || stream.avail_in != 0 || stream.avail_out == 0)
-        throw std::runtime_error("backup: zlib did not take a block whole");
-    out.erase(out.size() - stream.avail_out);
-    return out;
 }
 
 struct free_zstd {
@@ -71,8 +51,7 @@ squeezed block_compressor::compress(std::string_view plain) const {
         return block;
     }
     block.bytes = deflate_block(plain, level_);
-    block.crc = static_cast<std::uint32_t>(
-        ::crc32_z(0, reinterpret_cast<Bytef const*>(plain.data()), plain.size()));
+    block.crc = ::libdeflate_crc32(0, plain.data(), plain.size());
     return block;
 }
 
