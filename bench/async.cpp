@@ -75,6 +75,17 @@ awaitable<> push_pop(int n) {
     }
 }
 
+awaitable<> nothing() { co_return; }
+
+/// Tasks that end at once, a hundred to a group.
+awaitable<> spawned(int n) {
+    std::function<awaitable<>(task_group&)> const body = [](task_group& group) -> awaitable<> {
+        for (int i = 0; i < 100; ++i) group.spawn(nothing());
+        co_return;
+    };
+    for (int i = 0; i < n / 100; ++i) co_await with_group(body);
+}
+
 awaitable<int> one_turn() {
     co_await yield();
     co_return 1;
@@ -169,6 +180,7 @@ void deadline_memory() {
 
 int main() {
     constexpr int n = 200'000;
+    say("a task spawned and joined", nanoseconds(n, spawned), "ns", "");
     auto const bare = nanoseconds(n, [](int k) { return handover(k, detail::no_deadline); });
     auto const timed = nanoseconds(n, [](int k) { return handover(k, clock::now() + 1h); });
     say("a wait that is woken (queue hand-over)", bare, "ns", "");

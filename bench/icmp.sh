@@ -90,7 +90,7 @@ choose() {
         command=(masscan --ping "$net" --rate 10000000 --wait 1 -e near --router-mac "${gateway//:/-}" --adapter-ip 10.99.0.1 -oL -)
         answers='^open'
         ;;
-    threads) [[ $2 == lo24 ]] || return 1; command=(python3 "$here/threaded_ping.py" "$net") ;;
+    threads) [[ $2 == lo24 ]] || return 1; command=(python3 "$here/threaded/ping.py" "$net") ;;
     *) say "no tool $1"; return 1 ;;
     esac
 }

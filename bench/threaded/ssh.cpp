@@ -1,6 +1,7 @@
 // The fan-out as it is written without an event loop: libssh's blocking calls, and a thread for each
 // of JOBS hosts (ssh_errand.hpp). As such programs do, it reads stdout to its end and then stderr.
-#include "ssh_errand.hpp"
+#include "../ssh_errand.hpp"
+#include "crowd.hpp"
 
 #include <libssh/callbacks.h>
 #include <libssh/libssh.h>
@@ -8,9 +9,7 @@
 #include <array>
 #include <atomic>
 #include <memory>
-#include <mutex>
 #include <stdexcept>
-#include <thread>
 #include <utility>
 
 namespace {
@@ -96,34 +95,37 @@ public:
     }
 
     bool run() {
-        std::vector<std::thread> threads;
-        for (std::size_t i = 0; i < std::min(errand_.jobs, errand_.hosts.size()); ++i)
-            threads.emplace_back([this] { visit_some(); });
-        for (auto& one : threads) one.join();
+        auto const one = [this](std::size_t i) { visit_one(errand_.hosts[i]); };
+        auto const refused = [this](std::size_t i, std::string const& why) {
+            fail(errand_.hosts[i], why);
+        };
+        bool const all_at_once = errand_.jobs >= errand_.hosts.size();
+        bench::run_crowd(all_at_once ? std::nullopt : bench::pool_size(errand_.jobs),
+                         errand_.hosts.size(), one, refused);
         return failed_ == 0;
     }
 
 private:
-    void visit_some() {
-        key_handle const key(ssh_key_dup(key_.get())); // libssh's keys are not shared by threads
-        for (std::size_t at; (at = next_++) < errand_.hosts.size();) {
-            auto const& host = errand_.hosts[at];
-            try {
-                auto const given = visit(errand_, host, key.get());
-                std::lock_guard const one(output_);
-                std::printf("%s %d %zu\n", host.c_str(), given.status, given.bytes);
-            } catch (std::exception const& why) {
-                ++failed_;
-                std::lock_guard const one(output_);
-                std::printf("%s failed: %s\n", host.c_str(), why.what());
-            }
+    void visit_one(std::string const& host) {
+        // libssh's keys are not shared by threads
+        thread_local key_handle const key(ssh_key_dup(key_.get()));
+        try {
+            auto const given = visit(errand_, host, key.get());
+            output_.line(host + " " + std::to_string(given.status) + " " +
+                         std::to_string(given.bytes));
+        } catch (std::exception const& why) {
+            fail(host, why.what());
         }
+    }
+    void fail(std::string const& host, std::string const& why) {
+        ++failed_;
+        output_.line(host + " failed: " + why);
     }
 
     ssh_errand errand_;
     key_handle key_;
-    std::atomic<std::size_t> next_ = 0, failed_ = 0;
-    std::mutex output_;
+    std::atomic<std::size_t> failed_ = 0;
+    bench::output output_;
 };
 
 } // namespace

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""threaded_ping.py NETWORK: the script that many of us have had for years, as a thing to measure against:
-a thread for each host, and a ping process in each thread. Prints who answers."""
+"""ping.py NETWORK: the script that many of us have had for years, as a thing to measure against:
+a thread for each host, and a ping process in each thread."""
 import ipaddress
 import subprocess
 import sys
@@ -22,4 +22,4 @@ for thread in threads:
 for thread in threads:
     thread.join()
 for host in sorted(alive):
-    print(host)
+    print(f"{host}: up")
