@@ -23,7 +23,12 @@ struct direct_options {
     /// Use TLSA records that DNSSEC has proved (RFC 7672). The AD bit of the resolver's servers is
     /// believed: that is worth no more than the way to them.
     bool dane = true;
-    std::string ca_file; ///< PEM; empty: the system's authorities
+    /// Fetch the domains' MTA-STS policies (RFC 8461) over HTTPS and obey those in mode enforce,
+    /// where no TLSA record does better: TLS with a verified certificate, and no exchanger that the
+    /// policy does not name. Policies are kept in memory as long as they say.
+    bool mta_sts = false;
+    std::uint16_t https_port = 443; ///< of policies
+    std::string ca_file;            ///< PEM; empty: the system's authorities
 
     std::string helo;                   ///< as in options
     std::vector<std::string> own_names; ///< other names of this host in MX records
@@ -73,8 +78,8 @@ public:
     /// no, or does not exist; deferred, with the reason, where name servers or all exchangers fail;
     /// unknown where a connection died with the message on it, which is not tried elsewhere.
     ///
-    /// A message with parameters.require_tls goes only to exchangers that DNSSEC names, over
-    /// verified TLS (RFC 8689 §4.2.1). Throws error for addresses that cannot be in an envelope and
+    /// A message with parameters.require_tls goes only to exchangers that DNSSEC or an MTA-STS policy
+    /// names, over verified TLS (RFC 8689 §4.2.1). Throws error for addresses that cannot be in an envelope and
     /// when the resolver is destroyed. Cancelling closes the connections that carry it; what has no
     /// answer then is not known.
     awaitable<receipt> send(outgoing one);

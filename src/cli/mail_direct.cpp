@@ -24,6 +24,7 @@ dns::resolver::options resolver_options(direct_words const& said) {
 
 smtp::direct_options finish(direct_words const& said, smtp::direct_options how) {
     how.dane = !said.no_dane;
+    how.mta_sts = said.mta_sts;
     how.port = said.port;
     return how;
 }
@@ -55,6 +56,8 @@ void add_direct(CLI::App& verb, direct_words& into) {
                     "With --direct and --flush: instead of those of resolv.conf; may be repeated")
         ->allow_extra_args(false)
         ->type_name("ADDR[:PORT]");
+    verb.add_flag("--mta-sts", into.mta_sts,
+                  "With --direct and --flush: fetch and obey the domains' MTA-STS policies");
     verb.add_flag("--no-dane", into.no_dane,
                   "With --direct and --flush: send also where TLSA records forbid it");
     for (auto const* other : {"--server", "--user"})

@@ -17,7 +17,7 @@ namespace trawl::cli {
 
 /// What the command line says about mail without a relay.
 struct direct_words {
-    bool direct = false, no_dane = false;
+    bool direct = false, no_dane = false, mta_sts = false;
     std::string spool, flush; ///< folders
     std::vector<std::string> dns_servers;
     std::uint16_t port = 25;

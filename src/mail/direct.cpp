@@ -4,6 +4,7 @@
 #include "mail/dane.hpp"
 #include "mail/idn.hpp"
 #include "mail/smtp_connection.hpp"
+#include "mail/sts_cache.hpp"
 
 #include <trawl/limiter.hpp>
 #include <trawl/task_group.hpp>
@@ -106,7 +107,8 @@ struct delivery {
 struct direct::state {
     state(asio::any_io_executor on, dns::resolver& by, direct_options with)
         : executor(std::move(on)), names(by), how(std::move(with)),
-          places(std::max<std::size_t>(1, how.domains)) {
+          places(std::max<std::size_t>(1, how.domains)),
+          policies(names, {how.ca_file, how.https_port, how.limits.tls}) {
         own = how.own_names;
         own.push_back(how.helo.empty() ? detail::host_name() : how.helo);
         std::erase(own, "");
@@ -116,6 +118,10 @@ struct direct::state {
     awaitable<> serve(domain_group const& group, delivery& mail);
     awaitable<way> find_way(std::string exchanger, route const& by, std::string const& domain,
                             bool require_tls);
+    awaitable<> apply_dane(way& to, std::string exchanger, host const& at,
+                           std::string const& domain);
+    awaitable<> apply_sts(way& to, std::string exchanger, route const& by, std::string domain,
+                          bool require_tls);
     awaitable<bool> attempt(smtp::options to, std::vector<std::size_t> recipients, delivery& mail);
     awaitable<> trim(std::size_t most);
 
@@ -133,6 +139,7 @@ struct direct::state {
     std::vector<std::string> own;
     std::mt19937 random{std::random_device()()};
     std::map<std::string, std::shared_ptr<target>> targets;
+    detail::sts_cache policies;
 };
 
 direct::direct(asio::any_io_executor executor, dns::resolver& names, direct_options how) {
@@ -184,28 +191,47 @@ awaitable<way> direct::state::find_way(std::string exchanger, route const& by,
     to.helo = how.helo;
     to.limits = how.limits;
     to.trace = how.trace;
-    if (require_tls) {
-        // RFC 8689 §4.2.1: verified TLS to somebody else's choice of exchanger is worth nothing.
-        if (!by.authenticated)
-            made.none = {
-                status::refused, "5.7.30",
-                fmt::format("REQUIRETLS: DNS does not prove that {} serves {}", exchanger, domain)};
-        to.tls = tls::required;
-    }
-    bool const may_have = how.dane && how.tls != tls::none && by.authenticated && at.authenticated;
-    if (made.none || literal || !may_have) co_return made;
+    if (require_tls) to.tls = tls::required;
+    bool const proved = by.authenticated && at.authenticated;
+    if (how.dane && how.tls != tls::none && proved && !literal)
+        co_await apply_dane(made, exchanger, at, domain);
+    if (to.tlsa.empty() && !made.none) co_await apply_sts(made, exchanger, by, domain, require_tls);
+    co_return made;
+}
+
+/// RFC 7672: records win over policies.
+awaitable<> direct::state::apply_dane(way& to, std::string exchanger, host const& at,
+                                      std::string const& domain) {
     dane found = co_await detail::find_dane(names, exchanger, at.name, how.port);
-    made.none = found.none;
+    to.none = found.none;
+    auto& options = to.options;
     if (!found.records.empty()) {
         // RFC 7672 §3.2.2: names of the way here that DNSSEC has proved.
         for (auto const& name : {exchanger, domain})
-            if (name != found.base) to.other_names.push_back(name);
-        to.host = found.base;
-        to.tlsa = std::move(found.records);
-        to.tls = tls::required;
-    } else if (found.encrypted && to.tls == tls::opportunistic)
-        to.tls = tls::encrypted;
-    co_return made;
+            if (name != found.base) options.other_names.push_back(name);
+        options.host = found.base;
+        options.tlsa = std::move(found.records);
+        options.tls = tls::required;
+    } else if (found.encrypted && options.tls == tls::opportunistic)
+        options.tls = tls::encrypted;
+}
+
+/// RFC 8461, and RFC 8689 §4.2.1: verified TLS to somebody else's choice of exchanger is worth
+/// nothing.
+awaitable<> direct::state::apply_sts(way& to, std::string exchanger, route const& by,
+                                     std::string domain, bool require_tls) {
+    std::optional<detail::sts_policy> policy;
+    if (how.mta_sts && how.tls != tls::none && !domain.starts_with('['))
+        policy = co_await policies.policy_of(domain);
+    bool const enforced = policy && policy->mode == detail::sts_mode::enforce;
+    if (enforced && !policy->has(exchanger))
+        to.none = {status::deferred, "4.7.5",
+                   fmt::format("the MTA-STS policy of {} does not name {}", domain, exchanger)};
+    else if (enforced)
+        to.options.tls = tls::required;
+    else if (require_tls && !by.authenticated)
+        to.none = {status::refused, "5.7.30",
+                   fmt::format("REQUIRETLS: nothing proves that {} serves {}", exchanger, domain)};
 }
 
 /// Sends to one exchanger; whoever gets no answer there is deferred. True when TLS that nobody

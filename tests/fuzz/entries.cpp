@@ -6,8 +6,10 @@
 #include "icmp/packet.hpp"
 #include "mail/address.hpp"
 #include "mail/encoding.hpp"
+#include "mail/https_get.hpp"
 #include "mail/smtp_dialogue.hpp"
 #include "mail/spool_entry.hpp"
+#include "mail/sts.hpp"
 #include "ssh/known_hosts.hpp"
 #include "ssh/sftp_packets.hpp"
 
@@ -484,6 +486,41 @@ void run_spool(std::string_view input) {
     look_at_spooled(events);
 }
 
+// ---- MTA-STS ----
+
+smtp::detail::http_reply reply_in(std::string_view bytes, std::size_t step) {
+    smtp::detail::http_reply reply(500);
+    for (; !bytes.empty(); bytes.remove_prefix(std::min(step, bytes.size())))
+        reply.receive(bytes.substr(0, step));
+    reply.end();
+    return reply;
+}
+
+/// The input is what a web server sends, a policy, and a TXT record.
+void run_sts(std::string_view input) {
+    using namespace smtp::detail;
+    auto const whole = reply_in(input, input.size() + 1);
+    require(whole.complete() == whole.fault().empty(), "a reply neither complete nor refused");
+    require(whole.body().size() <= 500, "a text that is too long");
+    auto const cut_up = reply_in(input, 3);
+    require(
+        whole.complete() == cut_up.complete() &&
+            (!whole.complete() || (whole.body() == cut_up.body() && whole.code() == cut_up.code())),
+        "a reply depends on how the stream is cut");
+    if (auto const policy =
+            read_sts_policy(whole.complete() ? std::string_view(whole.body()) : input)) {
+        require(policy->mode == sts_mode::none || !policy->mx.empty(), "a policy for no exchanger");
+        require(policy->max_age.count() >= 0 && policy->max_age.count() <= 31'557'600,
+                "an age out of range");
+        require(!policy->has("") && !policy->has("com"), "a pattern that stands for anything");
+        for (auto const& pattern : policy->mx)
+            require(policy->has(pattern.starts_with("*.") ? "x" + pattern.substr(1) : pattern),
+                    "a pattern that does not stand for itself");
+    }
+    auto const id = sts_id_of(input);
+    require(!id || (!id->empty() && id->size() <= 32), "an id out of range");
+}
+
 constexpr entry all[] = {
     {"icmp", run_icmp},
     {"targets", run_targets},
@@ -496,6 +533,7 @@ constexpr entry all[] = {
     {"sftp", run_sftp},
     {"mail", run_mail},
     {"spool", run_spool},
+    {"sts", run_sts},
 };
 
 } // namespace

@@ -128,3 +128,6 @@ TEST_CASE("mutated mails survive being read and written", "[fuzz]") { attack("ma
 TEST_CASE("mutated files of a spool are refused or mean what they say", "[fuzz]") {
     attack("spool");
 }
+TEST_CASE("mutated MTA-STS policies break no property of their readers", "[fuzz]") {
+    attack("sts");
+}
