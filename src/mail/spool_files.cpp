@@ -85,6 +85,7 @@ std::string objection(struct stat const& about) {
 entry_file::~entry_file() { ::close(descriptor_); }
 
 void entry_file::append(std::string_view lines) {
+    std::lock_guard const alone(appending_);
     auto const before = ::lseek(descriptor_, 0, SEEK_END);
     try {
         write_all(descriptor_, lines, path);

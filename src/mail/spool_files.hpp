@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,7 +22,7 @@ public:
     entry_file& operator=(entry_file const&) = delete;
     ~entry_file();
 
-    /// Adds lines, which are on disk when it returns.
+    /// Adds lines, which are on disk when it returns. From any thread.
     void append(std::string_view lines);
     /// The file's time tells when the message is due, so that nobody has to read it before.
     void set_due(std::int64_t when);
@@ -32,6 +33,7 @@ public:
 
 private:
     int descriptor_;
+    std::mutex appending_; ///< the answers of one domain and the beginning of another may meet
 };
 
 class spool_folder {
