@@ -1,7 +1,9 @@
 #include "entries.hpp"
 
 #include "backup/hash.hpp"
+#include "backup/ignore.hpp"
 #include "backup/manifest.hpp"
+#include "backup/sparse.hpp"
 #include "dns/message.hpp"
 #include "icmp/packet.hpp"
 #include "mail/address.hpp"
@@ -330,6 +332,23 @@ void run_ssh_config(std::string_view input) {
 
 // ---- backup manifests ----
 
+/// What is found by halving is what is found by parsing all.
+void look_up(backup::detail::manifest const& whole, std::string_view text) {
+    std::string complaint;
+    std::string_view lines;
+    auto const head = backup::detail::parse_head(text, lines, complaint);
+    require(head.has_value(), "the head of a sound manifest is refused");
+    for (auto const& e : whole.entries) {
+        auto const found = backup::detail::find_entry(lines, *head, e.path, complaint);
+        require(found && found->path == e.path && found->content == e.content &&
+                    found->offset == e.offset,
+                "an entry is not found");
+    }
+    require(!backup::detail::find_entry(lines, *head, "no/such path", complaint) ||
+                whole.find("no/such path"),
+            "an entry is found that is not there");
+}
+
 void look_at_manifest(std::string_view text) {
     std::string complaint;
     auto const state = backup::detail::parse_manifest(text, complaint);
@@ -339,6 +358,7 @@ void look_at_manifest(std::string_view text) {
     auto const again = backup::detail::parse_manifest(written, complaint);
     require(again && backup::detail::serialize(*again) == written,
             "a manifest does not survive being written");
+    look_up(*state, text);
 }
 
 /// First as it is, then with an end line that agrees: no mutation would get past it otherwise.
@@ -354,6 +374,65 @@ void run_manifest(std::string_view input) {
     text += fmt::format("{{\"end\":true,\"lines\":{},\"sha256\":\"{}\"}}\n",
                         std::ranges::count(text, '\n'), backup::detail::hex(sum));
     look_at_manifest(text);
+}
+
+/// The head of anything, and a search in what follows.
+void run_manifest_search(std::string_view input) {
+    auto const path = std::string(cut(input, '\n'));
+    std::string complaint;
+    std::string_view lines;
+    auto const head = backup::detail::parse_head(input, lines, complaint);
+    require(head.has_value() == complaint.empty(), "refused without a reason");
+    if (!head) return;
+    auto const found = backup::detail::find_entry(lines, *head, path, complaint);
+    require(!found || found->path == path, "another entry than the one that was looked for");
+}
+
+// ---- patterns of gitignore(5) ----
+
+/// The first line is a path, the others are patterns.
+void run_ignore(std::string_view input) {
+    auto const path = cut(input, '\n');
+    backup::detail::ignore_list const all(input);
+    for (bool const folder : {false, true}) {
+        auto const verdict = all.leaves_out(path, folder);
+        std::optional<bool> last; // the last line that matches counts
+        for (auto rest = input; !rest.empty();)
+            if (auto const one = backup::detail::ignore_pattern::parse(cut(rest, '\n')))
+                if (one->matches(path, folder)) last = !one->negative();
+        require(verdict == last, "a list is not the sum of its lines");
+    }
+}
+
+// ---- maps of sparse files ----
+
+void run_sparse(std::string_view input) {
+    using pieces = std::vector<std::pair<std::uint64_t, std::string>>;
+    constexpr std::uint64_t size = 100'000;
+    auto const read = [&](std::size_t step, bool& sound) {
+        backup::detail::sparse_reader reader(size);
+        pieces placed;
+        auto const place = [&](std::uint64_t at, std::string_view bytes) {
+            require(at <= size && bytes.size() <= size - at, "a piece outside the file");
+            bool const goes_on =
+                !placed.empty() && placed.back().first + placed.back().second.size() == at;
+            if (goes_on)
+                placed.back().second += bytes;
+            else
+                placed.emplace_back(at, bytes);
+        };
+        sound = true;
+        for (std::size_t at = 0; at < input.size() && sound; at += step)
+            sound = reader.feed(input.substr(at, step), place);
+        sound = sound && reader.complete();
+        return placed;
+    };
+    bool sound = false, same = false;
+    auto const whole = read(std::max<std::size_t>(input.size(), 1), sound);
+    for (std::size_t const step : {1, 7}) {
+        auto const again = read(step, same);
+        require(same == sound && (!sound || again == whole), "it depends on how the map is cut");
+    }
 }
 
 // ---- DNS ----
@@ -534,6 +613,9 @@ constexpr entry all[] = {
     {"mail", run_mail},
     {"spool", run_spool},
     {"sts", run_sts},
+    {"ignore", run_ignore},
+    {"sparse", run_sparse},
+    {"manifest_search", run_manifest_search},
 };
 
 } // namespace
