@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <new>
 #include <optional>
 #include <poll.h>
 #include <sys/socket.h>
@@ -35,10 +34,7 @@ bool hung_up(stream_socket& local) {
 } // namespace
 
 bridge::bridge(std::shared_ptr<transport> link)
-    : link_(std::move(link)), local_(link_->executor()) {
-    if (!link_->alive()) link_->throw_lost(phase::channel);
-    handle_ = ssh_channel_new(link_->handle());
-    if (!handle_) throw std::bad_alloc();
+    : link_(std::move(link)), handle_(link_, &callbacks_), local_(link_->executor()) {
     auto& c = callbacks_;
     ssh_callbacks_init(&c);
     c.userdata = this;
@@ -54,23 +50,16 @@ bridge::bridge(std::shared_ptr<transport> link)
     c.channel_close_function = [](ssh_session, ssh_channel, void* self) {
         static_cast<bridge*>(self)->closed_ = true;
     };
-    ssh_set_channel_callbacks(handle_, &callbacks_);
     link_->listen(*this);
 }
 
 bridge::~bridge() { end(); }
 
 awaitable<> bridge::open(std::string host, std::uint16_t port, step when) {
-    opening_ = true;
-    auto call = [this, &host, port] {
-        if (!link_->alive()) return SSH_ERROR;
-        return ssh_channel_open_forward(handle_, host.c_str(), port, "127.0.0.1", 0);
+    auto ask = [host = std::move(host), port](ssh_channel channel) {
+        return ssh_channel_open_forward(channel, host.c_str(), port, "127.0.0.1", 0);
     };
-    int const result = co_await link_->drive(call, SSH_AGAIN, when);
-    opening_ = false;
-    if (result == SSH_OK) co_return;
-    if (!link_->alive()) link_->throw_lost(when.at);
-    throw failure(errc::connect_failed, when.at, link_->peer(), link_->words());
+    return handle_.open(std::move(ask), errc::connect_failed, when);
 }
 
 void bridge::start(stream_socket local) {
@@ -177,6 +166,15 @@ void bridge::write_up() {
 
 // --- both ---
 
+awaitable<> bridge::ended() {
+    auto const keep = shared_from_this();
+    while (!ended_) {
+        trawl::detail::waiter place(waiters_);
+        auto const how = co_await place.wait();
+        if (how == trawl::detail::wake::cancelled) trawl::detail::throw_cancelled();
+    }
+}
+
 void bridge::progressed() noexcept {
     if (!started_ || ended_) return;
     if (!link_->alive())
@@ -203,16 +201,10 @@ void bridge::watch(stream_socket::wait_type what, bool& armed, void (bridge::*th
 void bridge::end() noexcept {
     if (std::exchange(ended_, true)) return;
     link_->ignore(*this);
-    if (link_->handle()) { // else the handle died with the transport
-        ssh_remove_channel_callbacks(handle_, &callbacks_);
-        if (opening_ && link_->alive())
-            link_->abandon(handle_);
-        else
-            ssh_channel_free(handle_);
-        link_->settle();
-    }
+    handle_.close();
     asio::error_code ignored;
     local_.close(ignored);
+    waiters_.wake_all();
     auto const last = std::move(self_); // perhaps the last reference
 }
 

@@ -5,21 +5,26 @@
 
 namespace trawl::ssh::detail {
 
-awaitable<> channel_handle::open(step when) {
-    if (!link_->alive()) link_->throw_lost(when.at);
-    handle_ = ssh_channel_new(link_->handle());
-    if (!handle_) throw std::bad_alloc();
+void channel_handle::adopt(ssh_channel accepted) {
+    handle_ = accepted;
     ssh_set_channel_callbacks(handle_, callbacks_);
     link_->attach(*this);
+}
+
+awaitable<> channel_handle::open(std::function<int(ssh_channel)> ask, errc refused, step when) {
+    if (!link_->alive()) link_->throw_lost(when.at);
+    auto* const fresh = ssh_channel_new(link_->handle());
+    if (!fresh) throw std::bad_alloc();
+    adopt(fresh);
     opening_ = true;
-    auto call = [this] { return handle_ ? ssh_channel_open_session(handle_) : SSH_ERROR; };
+    auto call = [this, &ask] { return handle_ ? ask(handle_) : SSH_ERROR; };
     int const result = co_await link_->drive(call, SSH_AGAIN, when);
     opening_ = false;
     if (result == SSH_OK) co_return;
     if (!link_->alive()) link_->throw_lost(when.at);
-    failure const refused(errc::channel_refused, when.at, link_->peer(), link_->words());
+    failure const why(refused, when.at, link_->peer(), link_->words());
     close();
-    throw refused;
+    throw why;
 }
 
 void channel_handle::close() noexcept {
@@ -44,7 +49,7 @@ void channel_handle::connection_closed() noexcept {
 awaitable<std::optional<failure>> channel_place::attempt(channel_handle& what, step when) {
     std::optional<failure> refusal;
     try {
-        co_await what.open(when);
+        co_await what.open(ssh_channel_open_session, errc::channel_refused, when);
         open_ = of_->opened = true;
         ++of_->open;
     } catch (failure const& thrown) {

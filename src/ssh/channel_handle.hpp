@@ -4,6 +4,7 @@
 
 #include <libssh/callbacks.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -23,10 +24,12 @@ public:
 
     operator ssh_channel() const noexcept { return handle_; }
 
-    /// Asks the server for a session channel (RFC 4254 §6.1). After a refusal it may be asked again.
-    awaitable<> open(step when);
-    /// True from open() to the server's answer.
-    bool opening() const noexcept { return opening_; }
+    /// Asks the server for a channel (RFC 4254 §5.1) by `ask`, a call of libssh's that may answer
+    /// SSH_AGAIN. Throws failure with `refused` when the server gives none; then it may be asked
+    /// again.
+    awaitable<> open(std::function<int(ssh_channel)> ask, errc refused, step when);
+    /// Takes a channel that the server has opened.
+    void adopt(ssh_channel accepted);
 
     /// Does not wait for the peer's close: libssh frees its part when that arrives.
     void close() noexcept;
