@@ -354,6 +354,8 @@ public:
     /// Sends a signal, named without SIG ("TERM", RFC 4254 §6.9). OpenSSH passes it on since 7.9;
     /// others may ignore it, and no answer tells.
     void signal(std::string const& name);
+    /// The same without a copy that stays in memory; `bytes` outlive the call.
+    awaitable<bool> write(secret const& bytes);
     /// Tells the command that its terminal has another size (RFC 4254 §6.7).
     void resize(unsigned columns, unsigned rows);
 

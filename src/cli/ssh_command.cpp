@@ -101,8 +101,8 @@ private:
         if (std::exchange(told_, true))
             throw ssh::failure(ssh::errc::auth_denied, ssh::phase::exec, peer_,
                                "sudo refused the password");
-        auto line = std::string(what_.sudo_password->view()) + "\n";
-        co_await process_.write(std::move(line));
+        co_await process_.write(*what_.sudo_password);
+        co_await process_.write("\n");
     }
 
     awaitable<> feed() {

@@ -72,6 +72,10 @@ void channel::throw_unfinished(ssh::phase at) const {
     link_->throw_lost(at, what.empty() ? what : what + ", but its output was cut off");
 }
 
+void channel::check_connected(ssh::phase at) const {
+    if (!ended() && (!handle_ || !link_->alive())) throw_unfinished(at);
+}
+
 awaitable<> channel::request_terminal(ssh::terminal what, step when) {
     auto call = [this, &what] {
         return handle_ ? ssh_channel_request_pty_size(handle_, what.type.c_str(),
@@ -105,7 +109,7 @@ awaitable<> channel::request_exec(std::string command, step when) {
     throw_refused(errc::exec_failed, when.at);
 }
 
-awaitable<bool> channel::feed(std::string input, step when) {
+awaitable<bool> channel::feed(std::string_view input, step when) {
     std::size_t sent = 0;
     while (sent < input.size() && handle_ && link_->alive() && !ended()) {
         int wrote = 0; // nothing while the last piece is in libssh's buffer, the window is full, or
@@ -191,7 +195,7 @@ void channel::resize(unsigned columns, unsigned rows) {
 
 awaitable<> channel::finish(step when) {
     while (!ended()) {
-        if (!handle_ || !link_->alive()) throw_unfinished(when.at);
+        check_connected(when.at);
         co_await link_->progress(when);
     }
 }

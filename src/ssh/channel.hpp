@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace trawl::ssh::detail {
 
@@ -46,8 +47,11 @@ public:
     /// False when the server refuses the variable.
     awaitable<bool> request_variable(std::string name, std::string value, step when);
     awaitable<> request_exec(std::string command, step when);
-    /// Sends `input` as the peer's window allows. False when the command has ended or takes no more.
-    awaitable<bool> feed(std::string input, step when);
+    /// Sends `input`, which outlives the call, as the peer's window allows. False when the command
+    /// has ended or takes no more, or the connection is lost.
+    awaitable<bool> feed(std::string_view input, step when);
+    /// Throws failure when the connection was lost before the command's end.
+    void check_connected(ssh::phase at) const;
     /// Sends the end of the input.
     void end_input();
     /// Waits for output and takes what is here, `budget` bytes at most, of the stream whose bytes

@@ -87,6 +87,12 @@ awaitable<process_ptr> start_held(state_ptr self, std::string command, process_o
                std::max<std::size_t>(how.buffer, 1), overflow::hold, how.timeout};
     return launch_command(std::move(self), std::move(command), std::move(ask));
 }
+awaitable<bool> feed_all(detail::process_state& self, std::string_view bytes) {
+    bool const taken = co_await self.opened.feed(bytes, self.when);
+    if (!taken) self.opened.check_connected(self.when.at);
+    co_return taken;
+}
+
 
 } // namespace
 
@@ -95,9 +101,9 @@ process::process(process&&) noexcept = default;
 process& process::operator=(process&&) noexcept = default;
 process::~process() = default;
 
-awaitable<bool> process::write(std::string bytes) {
-    return state_->opened.feed(std::move(bytes), state_->when);
-}
+awaitable<bool> process::write(std::string bytes) { co_return co_await feed_all(*state_, bytes); }
+
+awaitable<bool> process::write(secret const& bytes) { return feed_all(*state_, bytes.view()); }
 
 void process::close_input() { state_->opened.end_input(); }
 

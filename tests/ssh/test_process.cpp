@@ -325,3 +325,31 @@ TEST_CASE("the end of the connection in the middle of a process is a failure", "
     };
     with_session(body);
 }
+
+TEST_CASE("writing to a command whose connection is lost throws", "[ssh][process]") {
+    auto body = []() -> awaitable<> {
+        ssh::session host(co_await asio::this_coro::executor, good_options());
+        co_await host.connect();
+        auto cat = co_await host.start("cat");
+        co_await write(cat, "x");
+        co_await host.disconnect();
+        co_await cat.write("y");
+    };
+    auto const thrown = failure_of(body);
+    CHECK(thrown.code() == ssh::errc::disconnected);
+    CHECK(thrown.at() == ssh::phase::exec);
+}
+
+TEST_CASE("a secret is written as any bytes are", "[ssh][process]") {
+    auto body = [](ssh::session& host) -> awaitable<> {
+        auto cat = co_await host.start("cat");
+        net::secret const words(std::string("open sesame"));
+        bool const taken = co_await cat.write(words);
+        CHECK(taken);
+        cat.close_input();
+        std::string out, err;
+        co_await read_all(cat, out, err);
+        CHECK(out == "open sesame");
+    };
+    with_session(body);
+}
