@@ -30,6 +30,7 @@ class session;
 namespace detail {
 struct session_state;
 struct process_state;
+struct forwarding_state;
 class subsystem;
 struct session_access;
 awaitable<std::unique_ptr<subsystem>> open_subsystem(session& on, std::string name);
@@ -54,6 +55,7 @@ enum class errc {
     bad_agent,          ///< what answers at the agent's socket is none, or it refuses
     bad_known_hosts,    ///< the known_hosts file cannot be read or written
     bad_certificate,    ///< not a certificate, or one for another key
+    forward_refused,    ///< the server does not listen for us (RFC 4254 §7.1)
     no_status, ///< the command ended without an exit status (a signal, or the server told none)
 };
 
@@ -269,7 +271,8 @@ struct options {
     ssh::rekey_limit rekey{};
     std::size_t max_channels =
         10; ///< commands at once on this session; further ones wait (sshd: MaxSessions 10)
-    observer* log = nullptr; ///< not owned
+    std::size_t max_forwarded = 256; ///< connections at once of each forwarding
+    observer* log = nullptr;         ///< not owned
 };
 
 /// A terminal for a command (RFC 4254 §6.2). With one, stderr arrives on stdout and the command
@@ -375,6 +378,42 @@ class session {
 public:
     session(asio::any_io_executor executor, options configuration);
     session(session&&) noexcept;
+/// A port whose connections go through a session, made by session::forward_local(),
+/// forward_dynamic() or forward_remote(). It listens from then on until it is destroyed.
+///
+///     ssh::forwarding web = host.forward_local(at, "intranet.example", 80);
+///     auto both = [&](task_group& group) -> awaitable<> {
+///         group.spawn_background(web.run());
+///         co_await visit("http://127.0.0.1:" + std::to_string(web.port()));
+///     };
+///     co_await with_group(both);
+///
+/// Bytes go both ways as fast as the slower side takes them, with 2 MB kept of a connection at most,
+/// and so does each end of stream. options.max_forwarded connections are carried at once: at a port
+/// of this side further ones wait in its backlog, at one of the server's they are refused.
+class forwarding {
+public:
+    forwarding(forwarding&&) noexcept;
+    forwarding& operator=(forwarding&&) noexcept;
+    /// Not while run() runs. A server is told to listen no more, without waiting for its answer.
+    ~forwarding();
+
+    /// Where it listens: the port that was chosen when it was asked for 0.
+    std::uint16_t port() const noexcept;
+    /// Connections that are carried now.
+    std::size_t connections() const noexcept;
+
+    /// Carries connections until it is cancelled, which closes them all; may be called again then.
+    /// Throws failure when the session's connection is lost. A connection that fails ends alone,
+    /// with a line to the observer.
+    awaitable<> run();
+
+private:
+    friend class session;
+    explicit forwarding(std::unique_ptr<detail::forwarding_state> state);
+    std::unique_ptr<detail::forwarding_state> state_;
+};
+
     session(session const&) = delete;
     session& operator=(session const&) = delete;
     ~session();
@@ -417,6 +456,23 @@ public:
     std::string const& peer() const noexcept;
     /// The address of that; none before the first connection.
     std::optional<asio::ip::address> address() const noexcept;
+    /// Listens at `at` of this side; the server connects each connection to host:port, which it
+    /// looks up (direct-tcpip, RFC 4254 §7.2). Throws failure with errc::not_connected, error with
+    /// the system's code when it cannot listen.
+    forwarding forward_local(asio::ip::tcp::endpoint at, std::string host, std::uint16_t port);
+    /// Listens at `at` of this side as a SOCKS server: 5 (RFC 1928) without authentication, 4 and
+    /// 4a, CONNECT only. Each client names what the server connects it to. Throws as
+    /// forward_local().
+    forwarding forward_dynamic(asio::ip::tcp::endpoint at);
+    /// Has the server listen (tcpip-forward, RFC 4254 §7.1) at `bind`, an address of its own, ""
+    /// for all or "localhost", and `bind_port`, 0 for a dynamic one that is free; within
+    /// timeouts.exec.
+    /// Each connection there goes to the first of `to` that answers, at `port`, from this side.
+    /// Throws failure with errc::forward_refused. Cancelled before its answer, the server is told
+    /// to listen no more when it comes.
+    awaitable<forwarding> forward_remote(std::string bind, std::uint16_t bind_port,
+                                         std::vector<asio::ip::address> to, std::uint16_t port);
+
     /// The server's version string ("SSH-2.0-OpenSSH_9.2p1"), empty before the banner.
     std::string const& banner() const noexcept;
     /// The key that the host has shown; empty type before the key exchange.

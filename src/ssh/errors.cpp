@@ -25,6 +25,7 @@ constexpr description descriptions[] = {
     {errc::bad_agent, "bad_agent", "the agent does not help"},
     {errc::bad_certificate, "bad_certificate", "not a certificate for this key"},
     {errc::bad_known_hosts, "bad_known_hosts", "known_hosts file cannot be used"},
+    {errc::forward_refused, "forward_refused", "the server does not listen for us"},
     {errc::no_status, "no_status", "no exit status"},
 };
 

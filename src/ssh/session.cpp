@@ -24,11 +24,6 @@ namespace {
 
 using detail::state_ptr;
 
-std::string to_text(tcp::endpoint const& at) {
-    auto const address = at.address().to_string();
-    return (at.address().is_v6() ? "[" + address + "]" : address) + ":" + std::to_string(at.port());
-}
-
 /// Whom a TCP connection reaches; nullopt for another stream.
 std::optional<tcp::endpoint> remote_end(stream_socket const& socket) {
     asio::error_code failed;
@@ -153,7 +148,7 @@ awaitable<> check_host_key(state_ptr self) {
 awaitable<> establish(state_ptr self, stream_socket socket,
                       std::shared_ptr<bridge const> carrier = {}) {
     if (auto const at = remote_end(socket))
-        self->peer = to_text(*at), self->address = at->address();
+        self->peer = detail::to_text(*at), self->address = at->address();
     asio::error_code not_tcp; // SSH_OPTIONS_NODELAY is for libssh's own connect only
     socket.set_option(tcp::no_delay(true), not_tcp);
     co_await self->how.known->prepare(self->how.host, self->how.port);

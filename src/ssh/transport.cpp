@@ -2,6 +2,7 @@
 
 #include "ssh/bridge.hpp"
 #include "ssh/channel_handle.hpp"
+#include "ssh/remote_ports.hpp"
 
 #include <libssh/server.h>
 
@@ -55,13 +56,28 @@ transport::transport(stream_socket socket, std::string peer)
         throw std::bad_alloc();
     }
     ssh_set_blocking(session_, 0);
-    // Channels that the server opens are refused; libssh would keep each such wish for us to take.
+    // Channels that the server opens are refused, but for those to the ports that we have asked
+    // for; without a callback libssh would keep each such wish for us to take.
     ssh_set_message_callback(
-        session_, [](ssh_session, ssh_message, void*) { return 1; }, nullptr);
+        session_,
+        [](ssh_session, ssh_message wish, void* self) {
+            return static_cast<transport*>(self)->accept(wish) ? 0 : 1;
+        },
+        this);
     ssh_set_counters(session_, &counter_, &packets_);
 }
 
 transport::~transport() { close(); }
+
+bool transport::accept(ssh_message wish) noexcept {
+    return ports_ && ssh_message_type(wish) == SSH_REQUEST_CHANNEL_OPEN &&
+           ssh_message_subtype(wish) == SSH_CHANNEL_FORWARDED_TCPIP && ports_->accept(wish);
+}
+
+remote_ports& transport::ports() {
+    if (!ports_) ports_ = std::make_unique<remote_ports>(*this);
+    return *ports_;
+}
 
 bool transport::alive() const noexcept {
     // After a packet whose MAC is wrong libssh leaves the socket open and takes nothing more from it.
@@ -123,6 +139,7 @@ bool transport::moved() noexcept {
         any = true;
         seen_in_ = counter_.in_bytes, seen_out_ = counter_.out_bytes, seen_alive_ = alive();
         close_abandoned();
+        if (ports_) ports_->progress();
     }
     if (any) wake_all();
     return any;
@@ -215,19 +232,30 @@ void transport::look_for_life() {
         return close();
     } else {
         ++unanswered_;
-        // libssh asks for one thing at a time: when it has the last answer, a call only collects
-        // that.
-        auto const sent = packets_.out_packets;
-        ssh_send_keepalive(session_);
-        if (packets_.out_packets == sent) ssh_send_keepalive(session_);
-        settle();
+        if (!ports_ || !ports_->asking()) ask_for_life(); // else an answer is due anyway
     }
     wait_for_life();
+}
+
+void transport::ask_for_life() {
+    // libssh asks for one thing at a time: when it has the last answer, a call only collects that.
+    // A call in which nothing arrives tells by the packets sent whether it has asked; after two that
+    // have not, the last question is still out.
+    for (int silent = 0; silent < 2 && alive();) {
+        auto const before = packets_;
+        ssh_send_keepalive(session_);
+        if (packets_.in_packets != before.in_packets) continue;
+        if (packets_.out_packets != before.out_packets) break;
+        ++silent;
+    }
+    asked_for_life_ = true;
+    settle();
 }
 
 void transport::close() noexcept {
     if (!session_) return;
     life_timer_.cancel();
+    if (ports_) ports_->close();
     for (auto* c : channels_) c->connection_closed();
     channels_.clear();
     last_words_ = alive() ? std::string("closed by this side") : words();

@@ -11,12 +11,14 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace trawl::ssh::detail {
 
 class bridge;
 class channel_handle;
+class remote_ports;
 
 /// Any connected stream that has a descriptor.
 using stream_socket = asio::generic::stream_protocol::socket;
@@ -109,8 +111,14 @@ public:
     /// Keeps a channel whose opening was given up until the server has answered, then closes it.
     void abandon(ssh_channel opening) { abandoned_.push_back(opening); }
 
+    /// The ports at the server that connections come in by; until close().
+    remote_ports& ports();
+
     /// From now on: a peer that gives no sign of life is given up.
     void keep_alive(ssh::keepalive how);
+
+    /// True once after a keepalive: libssh's next answer to a global request is the one to that.
+    bool take_sign_of_life() noexcept { return std::exchange(asked_for_life_, false); }
 
     /// The bytes go through a channel of another session, which knows why they end.
     void carried_by(std::shared_ptr<bridge const> carrier) { carrier_ = std::move(carrier); }
@@ -121,6 +129,7 @@ public:
     void close() noexcept;
 
 private:
+    bool accept(ssh_message wish) noexcept;
     void pump() noexcept;
     bool moved() noexcept;
     void wake_all() noexcept;
@@ -128,6 +137,7 @@ private:
     void watch();
     void wait_for_life();
     void look_for_life();
+    void ask_for_life();
     void watch_for(stream_socket::wait_type what, bool& armed);
 
     stream_socket socket_;
@@ -151,6 +161,8 @@ private:
     unsigned unanswered_ = 0;
     std::string silent_; // why it was given up
     std::vector<ssh_channel> abandoned_;
+    std::unique_ptr<remote_ports> ports_; // when they are needed
+    bool asked_for_life_ = false;         // and nobody has collected the answer
     trawl::detail::waiter_list waiters_;
     trawl::detail::turn_budget budget_;
 };

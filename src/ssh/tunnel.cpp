@@ -24,7 +24,13 @@ std::pair<stream_socket, stream_socket> make_pair(stream_socket::executor_type c
     return {stream_socket(executor, local, ends[0]), stream_socket(executor, local, ends[1])};
 }
 
-/// A channel to host:port, not started yet.
+} // namespace
+
+std::string to_text(asio::ip::tcp::endpoint const& at) {
+    auto const address = at.address().to_string();
+    return (at.address().is_v6() ? "[" + address + "]" : address) + ":" + std::to_string(at.port());
+}
+
 awaitable<std::shared_ptr<bridge>> open_bridge(state_ptr through, std::string host,
                                                std::uint16_t port,
                                                std::chrono::milliseconds limit) {
@@ -42,8 +48,6 @@ awaitable<std::shared_ptr<bridge>> open_bridge(state_ptr through, std::string ho
                       "through " + through->peer + ": " + refusal(thrown.said()));
     }
 }
-
-} // namespace
 
 awaitable<tunnel> open_tunnel(state_ptr through, std::string host, std::uint16_t port,
                               std::chrono::milliseconds limit) {

@@ -19,7 +19,15 @@ struct tunnel {
     std::shared_ptr<bridge> carrier;
 };
 
-/// Throws failure in phase connect that names host:port and the session it goes through.
+/// "10.0.0.7:22", "[fe80::1]:22".
+std::string to_text(asio::ip::tcp::endpoint const& at);
+
+/// A channel to host:port that carries nothing yet. Throws failure in phase connect that names
+/// host:port and the session it goes through.
+awaitable<std::shared_ptr<bridge>> open_bridge(state_ptr through, std::string host,
+                                               std::uint16_t port, std::chrono::milliseconds limit);
+
+/// Throws as open_bridge does.
 awaitable<tunnel> open_tunnel(state_ptr through, std::string host, std::uint16_t port,
                               std::chrono::milliseconds limit);
 

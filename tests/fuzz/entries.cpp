@@ -14,6 +14,7 @@
 #include "mail/sts.hpp"
 #include "ssh/known_hosts.hpp"
 #include "ssh/sftp_packets.hpp"
+#include "ssh/socks.hpp"
 
 #include <trawl/error.hpp>
 #include <trawl/mime.hpp>
@@ -600,6 +601,32 @@ void run_sts(std::string_view input) {
     require(!id || (!id->empty() && id->size() <= 32), "an id out of range");
 }
 
+// ---- SOCKS ----
+
+/// The input is what a client of -D sends.
+void run_socks(std::string_view input) {
+    using ssh::detail::socks_request;
+    socks_request whole, bytewise;
+    std::string replies, again;
+    std::size_t used = 0, taken = 0;
+    while (whole.at() == socks_request::stage::reading && used < input.size()) {
+        auto const piece = input.substr(used, whole.wanted());
+        require(!piece.empty() && whole.wanted() <= 300, "it wants nothing, or too much");
+        replies += whole.take(piece), used += piece.size();
+    }
+    while (bytewise.at() == socks_request::stage::reading && taken < input.size())
+        again += bytewise.take(input.substr(taken++, 1));
+    require(whole.at() == bytewise.at() && replies == again && used == taken &&
+                whole.host() == bytewise.host() && whole.port() == bytewise.port(),
+            "a request depends on how the stream is cut");
+    if (whole.at() != socks_request::stage::complete) return;
+    require(!whole.host().empty() && whole.host().size() <= 255 &&
+                whole.host().find('\0') == std::string::npos,
+            "a host that cannot be one");
+    auto const size = whole.answer(socks_request::outcome::granted).size();
+    require(size == (input.front() == 4 ? 8u : 10u), "an answer of another version");
+}
+
 constexpr entry all[] = {
     {"icmp", run_icmp},
     {"targets", run_targets},
@@ -616,6 +643,7 @@ constexpr entry all[] = {
     {"ignore", run_ignore},
     {"sparse", run_sparse},
     {"manifest_search", run_manifest_search},
+    {"socks", run_socks},
 };
 
 } // namespace
