@@ -286,8 +286,18 @@ struct terminal {
 /// one that is refused is a warning to the observer and the command runs without it.
 using variables = std::vector<std::pair<std::string, std::string>>;
 
+/// What a command's stdin is made of: each call gives the next piece, which has gone out before the
+/// next call; an empty one is the end. What it throws ends the command and leaves exec().
+using input_source = std::function<awaitable<std::string>()>;
+
+/// The bytes of a file from offset `from` on, 128 KiB at a time, by pread(2): any number of sources may
+/// share a descriptor, each at its own pace. The descriptor and the pool outlive it. It throws error
+/// with the system's code when the file cannot be read.
+input_source file_input(int descriptor, offload_pool& blocking, std::uint64_t from = 0);
+
 struct exec_options {
-    std::string input{}; ///< for the command's stdin, which then ends
+    std::string input{};        ///< for the command's stdin, which then ends
+    ssh::input_source source{}; ///< what follows `input` on it
     std::size_t max_output =
         1024 * 1024; ///< bytes kept of each stream; the rest is read and dropped
     ssh::variables variables{};
@@ -344,6 +354,8 @@ public:
     /// has all of them. False when the command does not take them any more: it has ended or closed
     /// its stdin. Cancelling may leave a part sent.
     awaitable<bool> write(std::string bytes);
+    /// The same without a copy that stays in memory; `bytes` outlive the call.
+    awaitable<bool> write(secret const& bytes);
     /// Ends the command's stdin.
     void close_input();
 
@@ -357,8 +369,6 @@ public:
     /// Sends a signal, named without SIG ("TERM", RFC 4254 §6.9). OpenSSH passes it on since 7.9;
     /// others may ignore it, and no answer tells.
     void signal(std::string const& name);
-    /// The same without a copy that stays in memory; `bytes` outlive the call.
-    awaitable<bool> write(secret const& bytes);
     /// Tells the command that its terminal has another size (RFC 4254 §6.7).
     void resize(unsigned columns, unsigned rows);
 
@@ -368,16 +378,6 @@ private:
     std::unique_ptr<detail::process_state> state_;
 };
 
-/// One SSH connection (RFC 4251-4254): authenticate once, then run any number of commands, several
-/// at a time.
-///
-/// All functions belong to one executor, that of the constructor. Every failure is an ssh::failure
-/// that names the host and the phase. Nothing here blocks, the destructor included: it says goodbye
-/// if that goes at once and closes.
-class session {
-public:
-    session(asio::any_io_executor executor, options configuration);
-    session(session&&) noexcept;
 /// A port whose connections go through a session, made by session::forward_local(),
 /// forward_dynamic() or forward_remote(). It listens from then on until it is destroyed.
 ///
@@ -414,6 +414,16 @@ private:
     std::unique_ptr<detail::forwarding_state> state_;
 };
 
+/// One SSH connection (RFC 4251-4254): authenticate once, then run any number of commands, several
+/// at a time.
+///
+/// All functions belong to one executor, that of the constructor. Every failure is an ssh::failure
+/// that names the host and the phase. Nothing here blocks, the destructor included: it says goodbye
+/// if that goes at once and closes.
+class session {
+public:
+    session(asio::any_io_executor executor, options configuration);
+    session(session&&) noexcept;
     session(session const&) = delete;
     session& operator=(session const&) = delete;
     ~session();
@@ -446,16 +456,6 @@ private:
     awaitable<asio::generic::stream_protocol::socket> open_tunnel(std::string host,
                                                                   std::uint16_t port);
 
-    /// Says goodbye (SSH_MSG_DISCONNECT) and closes; takes a second at most and never throws for
-    /// the peer's sake.
-    awaitable<> disconnect();
-
-    bool connected() const noexcept;
-    std::string const& host() const noexcept;
-    /// The address and port that answered, as in error messages: "10.0.0.7:22".
-    std::string const& peer() const noexcept;
-    /// The address of that; none before the first connection.
-    std::optional<asio::ip::address> address() const noexcept;
     /// Listens at `at` of this side; the server connects each connection to host:port, which it
     /// looks up (direct-tcpip, RFC 4254 §7.2). Throws failure with errc::not_connected, error with
     /// the system's code when it cannot listen.
@@ -473,6 +473,16 @@ private:
     awaitable<forwarding> forward_remote(std::string bind, std::uint16_t bind_port,
                                          std::vector<asio::ip::address> to, std::uint16_t port);
 
+    /// Says goodbye (SSH_MSG_DISCONNECT) and closes; takes a second at most and never throws for
+    /// the peer's sake.
+    awaitable<> disconnect();
+
+    bool connected() const noexcept;
+    std::string const& host() const noexcept;
+    /// The address and port that answered, as in error messages: "10.0.0.7:22".
+    std::string const& peer() const noexcept;
+    /// The address of that; none before the first connection.
+    std::optional<asio::ip::address> address() const noexcept;
     /// The server's version string ("SSH-2.0-OpenSSH_9.2p1"), empty before the banner.
     std::string const& banner() const noexcept;
     /// The key that the host has shown; empty type before the key exchange.

@@ -76,10 +76,21 @@ awaitable<completed> run_to_end(state_ptr self, std::string command, exec_option
     launch ask{std::move(how.variables), std::move(how.terminal), how.max_output, overflow::drop,
                how.timeout};
     auto const running = co_await launch_command(self, std::move(command), std::move(ask));
-    co_await running->opened.feed(std::move(how.input), running->when);
+    bool more = co_await running->opened.feed(how.input, running->when);
+    while (more && how.source) {
+        auto const piece = co_await how.source();
+        if (piece.empty()) break;
+        more = co_await running->opened.feed(piece, running->when);
+    }
     running->opened.end_input();
     co_await running->opened.finish(running->when);
     co_return running->result();
+}
+
+awaitable<bool> feed_all(detail::process_state& self, std::string_view bytes) {
+    bool const taken = co_await self.opened.feed(bytes, self.when);
+    if (!taken) self.opened.check_connected(self.when.at);
+    co_return taken;
 }
 
 awaitable<process_ptr> start_held(state_ptr self, std::string command, process_options how) {
@@ -87,12 +98,6 @@ awaitable<process_ptr> start_held(state_ptr self, std::string command, process_o
                std::max<std::size_t>(how.buffer, 1), overflow::hold, how.timeout};
     return launch_command(std::move(self), std::move(command), std::move(ask));
 }
-awaitable<bool> feed_all(detail::process_state& self, std::string_view bytes) {
-    bool const taken = co_await self.opened.feed(bytes, self.when);
-    if (!taken) self.opened.check_connected(self.when.at);
-    co_return taken;
-}
-
 
 } // namespace
 
