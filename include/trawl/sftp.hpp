@@ -22,7 +22,8 @@ namespace trawl::sftp {
 
 namespace detail {
 class connection;
-}
+struct client_access;
+} // namespace detail
 
 /// What the server can answer (§7; the numbers are those of the protocol), and what is wrong with
 /// an answer. A deadline that passed is trawl::errc::timed_out.
@@ -41,6 +42,7 @@ enum class errc {
     not_regular,         ///< no regular file
     is_folder,           ///< a folder, and transfer_options.recursive is not set
     limit,               ///< a folder or tree larger than the bounds in options
+    in_the_way,          ///< a folder where sync has a file, or the other way round
 };
 
 std::error_category const& category() noexcept; ///< "trawl.sftp"
@@ -192,7 +194,7 @@ public:
 
 private:
     friend awaitable<client> open(ssh::session&, options);
-    friend struct client_access;
+    friend struct detail::client_access;
     explicit client(std::shared_ptr<detail::connection> link);
     std::shared_ptr<detail::connection> link_;
 };

@@ -75,6 +75,40 @@ awaitable<std::vector<entry>> list_folder(link_ptr link, std::string path) {
     }
 }
 
+awaitable<> ensure_remote_folder(link_ptr link, std::string path, std::uint32_t permissions) {
+    std::optional<failure> refused;
+    try {
+        co_await make_folder(link, path, (permissions & 0777) | 0700);
+    } catch (failure const& thrown) {
+        refused = thrown;
+    }
+    if (!refused) co_return;
+    bool there = false;
+    try {
+        auto const seen = co_await stat_path(link, packet::stat, path);
+        there = seen.is_folder();
+    } catch (failure const&) {
+        // The first answer says more.
+    }
+    if (!there) throw *refused;
+}
+
+awaitable<attributes> target_of(link_ptr link, std::string path) {
+    attributes found;
+    try {
+        found = co_await stat_path(link, packet::stat, std::move(path));
+    } catch (failure const& missing) {
+        if (missing.code() != errc::no_such_file && missing.code() != errc::permission_denied &&
+            missing.code() != errc::failure)
+            throw;
+    }
+    co_return found;
+}
+
+std::string below(std::string const& folder, std::string const& path) {
+    return path.empty() ? folder : joined(folder, path);
+}
+
 std::string joined(std::string const& folder, std::string_view name) {
     auto path = folder;
     if (!path.empty() && path.back() != '/') path += '/';
@@ -187,16 +221,14 @@ awaitable<file_system> look_at_file_system(link_ptr link, std::string path) {
 
 using detail::packet;
 
-/// Makes clients; tests give it streams of their own.
-struct client_access {
-    static awaitable<client> start(std::unique_ptr<ssh::detail::byte_stream> stream, options how) {
-        auto link = std::make_shared<detail::connection>(std::move(stream), std::move(how));
-        co_await link->handshake();
-        co_return client(std::move(link));
-    }
-};
-
 namespace detail {
+
+awaitable<client> client_access::start(std::unique_ptr<ssh::detail::byte_stream> stream,
+                                       options how) {
+    auto link = std::make_shared<connection>(std::move(stream), std::move(how));
+    co_await link->handshake();
+    co_return client(std::move(link));
+}
 
 awaitable<client> start_client(std::unique_ptr<ssh::detail::byte_stream> stream, options how) {
     return client_access::start(std::move(stream), std::move(how));
@@ -208,7 +240,7 @@ awaitable<client> open(ssh::session& on) { return open(on, options()); }
 
 awaitable<client> open(ssh::session& on, options how) {
     auto stream = co_await ssh::detail::open_subsystem(on, "sftp");
-    co_return co_await client_access::start(std::move(stream), std::move(how));
+    co_return co_await detail::client_access::start(std::move(stream), std::move(how));
 }
 
 client::client(std::shared_ptr<detail::connection> link) : link_(std::move(link)) {}

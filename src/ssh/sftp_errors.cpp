@@ -23,6 +23,7 @@ constexpr description descriptions[] = {
     {errc::not_regular, "not_regular", "not a regular file"},
     {errc::is_folder, "is_folder", "is a folder"},
     {errc::limit, "limit", "too large"},
+    {errc::in_the_way, "in_the_way", "something of another kind is in the way"},
 };
 
 description const* find(int value) noexcept {

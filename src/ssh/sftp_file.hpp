@@ -49,8 +49,16 @@ awaitable<> set_path(link_ptr link, std::string path, attributes wanted);
 awaitable<> make_folder(link_ptr link, std::string path, std::uint32_t permissions);
 awaitable<std::vector<entry>> list_folder(link_ptr link, std::string path);
 
+/// Makes a folder; an existing one is as good as a new one.
+awaitable<> ensure_remote_folder(link_ptr link, std::string path, std::uint32_t permissions);
+
+/// What a link points to: nothing that could be copied when it leads nowhere.
+awaitable<attributes> target_of(link_ptr link, std::string path);
+
 /// `folder` and `name` with a '/' between them where one is wanted.
 std::string joined(std::string const& folder, std::string_view name);
+/// The same for a path in `folder`; empty for the folder itself.
+std::string below(std::string const& folder, std::string const& path);
 
 /// The name under which a file is written until it is whole: in the same folder, hidden, with an
 /// end of its own (or one that a later transfer finds again).

@@ -11,7 +11,6 @@ namespace trawl::sftp::detail {
 namespace {
 
 namespace fs = std::filesystem;
-using transfer_ptr = std::shared_ptr<transfer>;
 
 /// Reads a remote file from `offset` to its end, many requests in flight, and hands over what has
 /// come. The end is that of `size`; without one, where the server says so.
@@ -193,6 +192,77 @@ awaitable<std::uint64_t> left_over(transfer_ptr t, local_file const& here,
     co_return 0;
 }
 
+awaitable<> get_file_in_group(transfer_ptr t, std::string remote, fs::path local, attributes known,
+                              [[maybe_unused]] limiter::ticket place) {
+    co_await get_file(t, std::move(remote), std::move(local), known);
+}
+
+/// A folder on the server with all that is in it. The local tree is made of the names that
+/// list_folder() has checked, so it cannot reach outside.
+class tree_get {
+public:
+    explicit tree_get(transfer_ptr t) : t_(std::move(t)) {}
+
+    awaitable<> run(std::string remote, fs::path local, attributes attrs) {
+        waiting_.push_back({std::move(remote), std::move(local), attrs});
+        auto all = [this](task_group& group) -> awaitable<> {
+            while (!waiting_.empty()) {
+                auto next = std::move(waiting_.back());
+                waiting_.pop_back();
+                co_await enter(std::move(next), group);
+            }
+        };
+        co_await with_group(all);
+        if (!t_->how.preserve) co_return;
+        // Last, because each new file changes its folder's times; the innermost first.
+        auto set = [this] {
+            for (; !made_.empty(); made_.pop_back())
+                set_local(made_.back().path, made_.back().attrs);
+        };
+        co_await t_->link->blocking().run(std::move(set));
+    }
+
+private:
+    struct folder {
+        std::string remote;
+        fs::path local;
+        attributes attrs;
+    };
+    struct made_folder {
+        fs::path path;
+        attributes attrs;
+    };
+
+    awaitable<> enter(folder at, task_group& group) {
+        auto make = [&at] { ensure_folder(at.local, at.attrs.permissions.value_or(0777)); };
+        co_await t_->link->blocking().run(std::move(make));
+        if (t_->how.preserve) made_.push_back({at.local, at.attrs});
+        auto const entries = co_await list_folder(t_->link, at.remote);
+        for (auto const& next : entries) {
+            auto const path = joined(at.remote, next.name);
+            auto attrs = next.attrs;
+            // A link's file is copied. A link to a folder might lead back up.
+            if (attrs.is_symlink() || !attrs.permissions)
+                attrs = co_await target_of(t_->link, path);
+            if (attrs.is_folder() && !next.attrs.is_symlink()) {
+                waiting_.push_back({path, at.local / next.name, attrs});
+            } else if (attrs.is_regular()) {
+                auto place = co_await t_->files.acquire();
+                group.spawn(
+                    get_file_in_group(t_, path, at.local / next.name, attrs, std::move(place)));
+            } else {
+                t_->skip();
+            }
+        }
+    }
+
+    transfer_ptr t_;
+    std::vector<folder> waiting_;
+    std::vector<made_folder> made_;
+};
+
+} // namespace
+
 awaitable<> get_file(transfer_ptr t, std::string remote, fs::path local, attributes known) {
     auto& pool = t->link->blocking();
     attributes const nothing;
@@ -230,89 +300,6 @@ awaitable<> get_file(transfer_ptr t, std::string remote, fs::path local, attribu
     part.keep();
     t->finished();
 }
-
-awaitable<> get_file_in_group(transfer_ptr t, std::string remote, fs::path local, attributes known,
-                              [[maybe_unused]] limiter::ticket place) {
-    co_await get_file(t, std::move(remote), std::move(local), known);
-}
-
-/// A folder on the server with all that is in it. The local tree is made of the names that
-/// list_folder() has checked, so it cannot reach outside.
-class tree_get {
-public:
-    explicit tree_get(transfer_ptr t) : t_(std::move(t)) {}
-
-    awaitable<> run(std::string remote, fs::path local, attributes attrs) {
-        waiting_.push_back({std::move(remote), std::move(local), attrs});
-        auto all = [this](task_group& group) -> awaitable<> {
-            while (!waiting_.empty()) {
-                auto next = std::move(waiting_.back());
-                waiting_.pop_back();
-                co_await enter(std::move(next), group);
-            }
-        };
-        co_await with_group(all);
-        if (!t_->how.preserve) co_return;
-        // Last, because each new file changes its folder's times; the innermost first.
-        auto set = [this] {
-            for (; !made_.empty(); made_.pop_back())
-                set_folder(made_.back().path, made_.back().attrs);
-        };
-        co_await t_->link->blocking().run(std::move(set));
-    }
-
-private:
-    struct folder {
-        std::string remote;
-        fs::path local;
-        attributes attrs;
-    };
-    struct made_folder {
-        fs::path path;
-        attributes attrs;
-    };
-
-    awaitable<> enter(folder at, task_group& group) {
-        auto make = [&at] { ensure_folder(at.local, at.attrs.permissions.value_or(0777)); };
-        co_await t_->link->blocking().run(std::move(make));
-        if (t_->how.preserve) made_.push_back({at.local, at.attrs});
-        auto const entries = co_await list_folder(t_->link, at.remote);
-        for (auto const& next : entries) {
-            auto const path = joined(at.remote, next.name);
-            auto attrs = next.attrs;
-            // A link's file is copied. A link to a folder might lead back up.
-            if (attrs.is_symlink() || !attrs.permissions) attrs = co_await target_of(path);
-            if (attrs.is_folder() && !next.attrs.is_symlink()) {
-                waiting_.push_back({path, at.local / next.name, attrs});
-            } else if (attrs.is_regular()) {
-                auto place = co_await t_->files.acquire();
-                group.spawn(
-                    get_file_in_group(t_, path, at.local / next.name, attrs, std::move(place)));
-            } else {
-                t_->skip();
-            }
-        }
-    }
-
-    /// Nothing that could be copied when the link leads nowhere.
-    awaitable<attributes> target_of(std::string path) {
-        attributes found;
-        try {
-            found = co_await stat_path(t_->link, packet::stat, std::move(path));
-        } catch (failure const& missing) {
-            if (missing.code() != errc::no_such_file && missing.code() != errc::permission_denied &&
-                missing.code() != errc::failure)
-                throw;
-        }
-        co_return found;
-    }
-
-    transfer_ptr t_;
-    std::vector<folder> waiting_;
-    std::vector<made_folder> made_;
-};
-
-} // namespace
 
 awaitable<transferred> get(link_ptr link, std::string remote, fs::path local,
                            transfer_options how) {

@@ -121,12 +121,20 @@ void ensure_folder(fs::path const& path, std::uint32_t mode) {
     }
 }
 
-void set_folder(fs::path const& path, attributes const& wanted) {
+void set_local(fs::path const& path, attributes const& wanted) {
     if (wanted.permissions && ::chmod(path.c_str(), plain(*wanted.permissions)) != 0)
         fail("chmod", path);
     if (!wanted.times) return;
     timespec const times[2]{seconds(wanted.times->access), seconds(wanted.times->modification)};
     if (::utimensat(AT_FDCWD, path.c_str(), times, 0) != 0) fail("set times of", path);
+}
+
+void remove_file(fs::path const& path) {
+    if (::unlink(path.c_str()) != 0) fail("remove", path);
+}
+
+void remove_folder(fs::path const& path) {
+    if (::rmdir(path.c_str()) != 0) fail("rmdir", path);
 }
 
 struct stat status_of(fs::path const& path) {
@@ -150,6 +158,34 @@ std::vector<local_entry> list_local(fs::path const& folder) {
         found.push_back({next->path().filename().string(), kind});
     }
     if (failed) throw error(failed, "list " + folder.string());
+    return found;
+}
+
+std::map<std::string, attributes> local_tree(fs::path const& root, bool follow_files,
+                                             std::size_t most) {
+    std::map<std::string, attributes> found{{std::string(), attributes_of(status_of(root))}};
+    std::vector<std::string> folders;
+    if (found.begin()->second.is_folder()) folders.emplace_back();
+    while (!folders.empty()) {
+        auto const folder = std::move(folders.back());
+        folders.pop_back();
+        std::error_code failed;
+        auto const path = folder.empty() ? root : root / folder;
+        for (fs::directory_iterator next(path, failed), end; !failed && next != end;
+             next.increment(failed)) {
+            auto name = next->path().filename().native();
+            if (!folder.empty()) name.insert(0, folder + '/');
+            struct stat seen, there;
+            if (::lstat(next->path().c_str(), &seen) != 0) fail("stat", next->path());
+            if (follow_files && S_ISLNK(seen.st_mode) &&
+                ::stat(next->path().c_str(), &there) == 0 && S_ISREG(there.st_mode))
+                seen = there;
+            if (S_ISDIR(seen.st_mode)) folders.push_back(name);
+            if (found.size() >= most) throw error(errc::limit, "list " + root.string());
+            found.emplace(std::move(name), attributes_of(seen));
+        }
+        if (failed) throw error(failed, "list " + path.string());
+    }
     return found;
 }
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <string_view>
 #include <sys/stat.h>
@@ -50,7 +51,11 @@ void rename_file(std::filesystem::path const& from, std::filesystem::path const&
 /// Makes the folder unless it is there.
 void ensure_folder(std::filesystem::path const& path, std::uint32_t mode);
 
-void set_folder(std::filesystem::path const& path, attributes const& wanted);
+/// Of a file or folder.
+void set_local(std::filesystem::path const& path, attributes const& wanted);
+
+void remove_file(std::filesystem::path const& path);
+void remove_folder(std::filesystem::path const& path); ///< an empty one
 
 /// What a link points to.
 struct stat status_of(std::filesystem::path const& path);
@@ -62,6 +67,12 @@ struct local_entry {
 };
 /// A link to a file is a file; one to a folder is `other`: it might lead back up.
 std::vector<local_entry> list_local(std::filesystem::path const& folder);
+
+/// The folder `root` with all that is in it, by the paths below it ("" is `root`, through a link).
+/// Other links are what they are or, with `follow_files`, the files that they point to. More than
+/// `most` is errc::limit.
+std::map<std::string, attributes> local_tree(std::filesystem::path const& root, bool follow_files,
+                                             std::size_t most);
 
 /// st_mode, st_atime, st_mtime as SFTP has them.
 attributes attributes_of(struct stat const& status);

@@ -11,7 +11,6 @@ namespace trawl::sftp::detail {
 namespace {
 
 namespace fs = std::filesystem;
-using transfer_ptr = std::shared_ptr<transfer>;
 
 /// A WRITE that is made on the pool: the file is read into its place in the packet.
 struct block {
@@ -253,50 +252,9 @@ awaitable<> write_temporary(transfer_ptr t, opened_source& from, std::string tem
     co_await sending.finish();
 }
 
-awaitable<> put_file(transfer_ptr t, fs::path local, std::string remote) {
-    auto from = co_await open_source(t, local);
-    auto const temporary = temporary_name(remote, t->how.resume);
-    std::exception_ptr failed;
-    try {
-        co_await write_temporary(t, from, temporary, remote);
-        co_await put_in_place(t->link, temporary, remote);
-    } catch (...) {
-        failed = std::current_exception();
-    }
-    if (!failed) {
-        t->finished();
-        co_return;
-    }
-    if (!t->how.resume) {
-        // Behind the requests that may still make it; with the connection gone there is no way.
-        t->link->start_and_forget(t->link->request(packet::remove).text(temporary));
-        t->link->flush();
-    }
-    std::rethrow_exception(failed);
-}
-
 awaitable<> put_file_in_group(transfer_ptr t, fs::path local, std::string remote,
                               [[maybe_unused]] limiter::ticket place) {
     co_await put_file(t, std::move(local), std::move(remote));
-}
-
-/// An existing folder is as good as a new one.
-awaitable<> ensure_remote_folder(link_ptr link, std::string path, std::uint32_t permissions) {
-    std::optional<failure> refused;
-    try {
-        co_await make_folder(link, path, (permissions & 0777) | 0700);
-    } catch (failure const& thrown) {
-        refused = thrown;
-    }
-    if (!refused) co_return;
-    bool there = false;
-    try {
-        auto const seen = co_await stat_path(link, packet::stat, path);
-        there = seen.is_folder();
-    } catch (failure const&) {
-        // The first answer says more.
-    }
-    if (!there) throw *refused;
 }
 
 class tree_put {
@@ -366,6 +324,28 @@ private:
 };
 
 } // namespace
+
+awaitable<> put_file(transfer_ptr t, fs::path local, std::string remote) {
+    auto from = co_await open_source(t, local);
+    auto const temporary = temporary_name(remote, t->how.resume);
+    std::exception_ptr failed;
+    try {
+        co_await write_temporary(t, from, temporary, remote);
+        co_await put_in_place(t->link, temporary, remote);
+    } catch (...) {
+        failed = std::current_exception();
+    }
+    if (!failed) {
+        t->finished();
+        co_return;
+    }
+    if (!t->how.resume) {
+        // Behind the requests that may still make it; with the connection gone there is no way.
+        t->link->start_and_forget(t->link->request(packet::remove).text(temporary));
+        t->link->flush();
+    }
+    std::rethrow_exception(failed);
+}
 
 awaitable<transferred> put(link_ptr link, fs::path local, std::string remote,
                            transfer_options how) {

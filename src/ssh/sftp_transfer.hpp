@@ -29,10 +29,24 @@ private:
     }
 };
 
+using transfer_ptr = std::shared_ptr<transfer>;
+
+// One file, whole or not at all; `local` and `remote` are the names of the file itself. The file of
+// get_file is of the kind and size that `known` has.
+awaitable<> put_file(transfer_ptr t, std::filesystem::path local, std::string remote);
+awaitable<> get_file(transfer_ptr t, std::string remote, std::filesystem::path local,
+                     attributes known);
+
 awaitable<transferred> put(link_ptr link, std::filesystem::path local, std::string remote,
                            transfer_options how);
 awaitable<transferred> get(link_ptr link, std::string remote, std::filesystem::path local,
                            transfer_options how);
+
+/// The way into a client and out of it.
+struct client_access {
+    static awaitable<client> start(std::unique_ptr<ssh::detail::byte_stream> stream, options how);
+    static link_ptr link(client const& of) { return of.link_; }
+};
 
 /// A client over a stream that is open already.
 awaitable<client> start_client(std::unique_ptr<ssh::detail::byte_stream> stream, options how);
