@@ -70,13 +70,19 @@ awaitable<> copy_to(sftp::client& host, sftp_copy how, std::vector<fs::path> loc
     }
 }
 
+awaitable<std::vector<std::string>> found_files(sftp::client& host, std::string pattern,
+                                                std::string verb) {
+    auto found = co_await host.glob(pattern);
+    if (found.empty()) throw error(sftp::errc::no_such_file, verb + " " + pattern);
+    co_return found;
+}
+
 awaitable<> copy_from(sftp::client& host, sftp_copy how, std::vector<std::string> remote,
                       fs::path local, bool into_folder) {
     std::vector<std::string> sources;
     for (auto& pattern : remote) {
         if (pattern.empty()) pattern = ".";
-        auto const found = co_await host.glob(pattern);
-        if (found.empty()) throw error(sftp::errc::no_such_file, "get " + pattern);
+        auto const found = co_await found_files(host, pattern, "get");
         sources.insert(sources.end(), found.begin(), found.end());
     }
     auto look = [&] {

@@ -3,6 +3,7 @@
 #include <trawl/async.hpp>
 #include <trawl/offload_pool.hpp>
 #include <trawl/sftp.hpp>
+#include <trawl/sftp_sync.hpp>
 
 #include <filesystem>
 #include <functional>
@@ -17,11 +18,16 @@ struct sftp_copy {
     sftp::transfer_options how;
     offload_pool* blocking; ///< for looking at local files; not owned
     std::function<void(sftp::transferred const&)> progress{}; ///< sums over all files so far
+    std::function<void(sftp::synced const&)> alike{};         ///< what a sync has done
 };
 
 /// `remote`: empty for the login's home.
 awaitable<> copy_to(sftp::client& host, sftp_copy how, std::vector<std::filesystem::path> local,
                     std::string remote);
+
+/// What `pattern` stands for on the host; throws when that is nothing. `verb` is for the message.
+awaitable<std::vector<std::string>> found_files(sftp::client& host, std::string pattern,
+                                                std::string verb);
 
 /// `remote`: paths and patterns; one that matches nothing is a failure. `into_folder`: `local` is a
 /// folder, made when it is missing.

@@ -76,6 +76,7 @@ private:
             done_ = done;
             if (all_.targets == 1) all_.here.log().progress("bytes", done.bytes, 0);
         };
+        job.alike = [this](sftp::synced const& sum) { done_ = sum, synced_ = sum; };
         return job;
     }
 
@@ -87,14 +88,19 @@ private:
                                 {"phase", json::text(problem_->phase)},
                                 {"message", json::text(problem_->message)}};
         if (how.address) at = json::text(how.address->to_string());
-        all_.here.out().record(json::record("host", "sftp")
-                                   .field("target", at_.to_string())
-                                   .field("address", at)
-                                   .field("status", problem_ ? "failed" : "ok")
-                                   .field("files", done_.files)
-                                   .field("bytes", done_.bytes)
-                                   .field("skipped", done_.skipped)
-                                   .field("error", reason)
+        json::record told("host", "sftp");
+        told.field("target", at_.to_string())
+            .field("address", at)
+            .field("status", problem_ ? "failed" : "ok")
+            .field("files", done_.files)
+            .field("bytes", done_.bytes)
+            .field("skipped", done_.skipped);
+        if (synced_)
+            told.field("unchanged", synced_->unchanged)
+                .field("set", synced_->set)
+                .field("removed", synced_->removed)
+                .field("dry_run", all_.words.dry_run);
+        all_.here.out().record(told.field("error", reason)
                                    .field("attempts", how.attempts)
                                    .field("elapsed", how.elapsed));
     }
@@ -108,15 +114,23 @@ private:
                                             done_.skipped));
         if (problem_)
             all_.here.log().log(severity::error, name, problem_->message);
-        else
+        else if (!all_.lists)
             all_.here.out().line(
-                fmt::format("{}: {} files, {} bytes", name, done_.files, done_.bytes));
+                fmt::format("{}: {} files, {} bytes{}", name, done_.files, done_.bytes, more()));
+    }
+
+    /// What only a sync has to tell.
+    std::string more() const {
+        if (!synced_) return {};
+        return fmt::format(", {} unchanged, {} set, {} removed{}", synced_->unchanged, synced_->set,
+                           synced_->removed, all_.words.dry_run ? " (nothing was done)" : "");
     }
 
     sftp_round& all_;
     sftp_work work_;
     targets::target at_;
     sftp::transferred done_;
+    std::optional<sftp::synced> synced_;
     std::optional<problem> problem_;
 };
 

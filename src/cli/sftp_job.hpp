@@ -16,6 +16,7 @@ namespace trawl::cli {
 struct sftp_round {
     environment& here;
     sftp_words const& words;
+    bool lists = false;                 ///< a host that is done has told all there is to tell
     std::uint64_t targets = 0;          ///< of all errands
     std::uint64_t files = 0, bytes = 0; ///< copied so far
 };

@@ -18,17 +18,28 @@ targets::list hosts_of(std::string text, sftp_words const& said) {
     return hosts;
 }
 
-} // namespace
-
-remote_place parse_place(std::string_view word) {
+/// Where the first ':' outside of brackets stands; npos: there is none.
+std::size_t colon_of(std::string_view word) {
     int depth = 0;
     for (std::size_t i = 0; i < word.size(); ++i) {
         if (word[i] == '[') ++depth;
         if (word[i] == ']') --depth;
-        if (word[i] == ':' && depth == 0 && i > 0)
-            return {std::string(word.substr(0, i)), std::string(word.substr(i + 1))};
+        if (word[i] == ':' && depth == 0) return i;
     }
-    throw usage_error("not TARGET:REMOTE: " + std::string(word));
+    return word.npos;
+}
+
+} // namespace
+
+bool is_remote(std::string_view word) {
+    auto const at = colon_of(word);
+    return at > 0 && at != word.npos && !word.starts_with('/') && !word.starts_with('.');
+}
+
+remote_place parse_place(std::string_view word) {
+    auto const at = colon_of(word);
+    if (at == 0 || at == word.npos) throw usage_error("not TARGET:REMOTE: " + std::string(word));
+    return {std::string(word.substr(0, at)), std::string(word.substr(at + 1))};
 }
 
 std::string last_name(std::string_view path) {
@@ -44,10 +55,10 @@ sftp_errand put_errand(sftp_words const& said) {
     return errand;
 }
 
-std::vector<sftp_errand> get_errands(sftp_words const& said) {
+std::vector<sftp_errand> read_errands(sftp_words const& said, std::size_t count) {
     std::vector<sftp_errand> errands;
     std::vector<std::string> seen;
-    for (std::size_t i = 0; i + 1 < said.names.size(); ++i) {
+    for (std::size_t i = 0; i < count; ++i) {
         auto place = parse_place(said.names[i]);
         auto const at = std::find(seen.begin(), seen.end(), place.target);
         if (at == seen.end()) {
@@ -59,6 +70,10 @@ std::vector<sftp_errand> get_errands(sftp_words const& said) {
         }
     }
     return errands;
+}
+
+std::vector<sftp_errand> get_errands(sftp_words const& said) {
+    return read_errands(said, said.names.size() - 1);
 }
 
 } // namespace trawl::cli

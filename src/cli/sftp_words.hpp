@@ -13,10 +13,12 @@ namespace trawl::cli {
 
 /// What the command line said.
 struct sftp_words {
-    std::vector<std::string> names, excludes; ///< names: sources, and last the destination
+    std::vector<std::string> names, excludes; ///< names: sources, and last the destination if any
     login_words login;
     fan_out_options pace;
     bool recursive = false, preserve = false, resume = false, sync = false;
+    bool details = false;                 ///< ls -l
+    bool remove = false, dry_run = false; ///< of sync
 };
 
 /// TARGET:REMOTE, split at the first ':' that is not inside brackets. REMOTE is empty for the
@@ -24,6 +26,10 @@ struct sftp_words {
 struct remote_place {
     std::string target, path;
 };
+
+/// True when `word` names files of hosts, a ':' outside brackets, and neither '/' nor '.' in
+/// front ("./a:b" is local).
+bool is_remote(std::string_view word);
 
 /// Throws usage_error when `word` has no such ':' or nothing before it.
 remote_place parse_place(std::string_view word);
@@ -39,7 +45,10 @@ struct sftp_errand {
 
 /// What `put` is to do: one errand. Throws usage_error, or error for targets that cannot be read.
 sftp_errand put_errand(sftp_words const& said);
-/// What `get` is to do: an errand for each target expression, in the order of the words.
+/// What is to be read from the first `count` names: an errand for each target expression, in the
+/// order of the words.
+std::vector<sftp_errand> read_errands(sftp_words const& said, std::size_t count);
+/// What `get` is to do: of all but the last name.
 std::vector<sftp_errand> get_errands(sftp_words const& said);
 
 } // namespace trawl::cli

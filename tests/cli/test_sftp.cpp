@@ -1,3 +1,4 @@
+#include "cli/sftp_list.hpp"
 #include "cli/sftp_words.hpp"
 #include "cli/ssh_fixture.hpp"
 
@@ -158,4 +159,78 @@ TEST_CASE("trawl sftp tries again where nobody answers, and gives up after enoug
         l.sftp({"get", "-j", "1", "--max-failures", "2", "127.0.0.3-9:/x", folder}, true);
     CHECK(end.records().size() == 3);
     CHECK(end.records().at(2).at("unfinished") == 5);
+}
+
+TEST_CASE("trawl sftp ls names files so that get takes them, with details on demand",
+          "[cli][sftp]") {
+    copy_lab l;
+    fs::create_directory(l.there / "folder");
+    write_text(l.there / "folder/b\n\x1b[31m", "bbb");
+    write_text(l.there / "folder/a", "aa");
+    fs::permissions(l.there / "folder/a", fs::perms(0640));
+    fs::create_directory_symlink("folder", l.there / "link");
+    auto const at = [&](std::string const& name) { return l.remote(name) + "\n"; };
+    CHECK(l.sftp({"ls", l.remote("folder")}).out == at("folder/a") + at("folder/b\\x0a\\x1b[31m"));
+    CHECK(l.sftp({"ls", l.remote("f*")}).out == at("folder/a") + at("folder/b\\x0a\\x1b[31m"));
+    CHECK(l.sftp({"ls", l.remote("link")}).out.starts_with(at("link/a")));
+    CHECK(l.sftp({"ls", l.remote("folder/a*", "127.0.0.1,127.0.0.2")}).code == cli::all_well);
+    auto const details = l.sftp({"ls", "-l", l.remote("folder/a")}).out;
+    CHECK(details.starts_with("-rw-r----- "));
+    CHECK(details.ends_with("Z " + at("folder/a")));
+    auto const records = l.sftp({"ls", l.remote("folder")}, true).records();
+    REQUIRE(records.size() == 4);
+    CHECK(records[0].at("type") == "file");
+    CHECK(records[0].at("kind") == "file");
+    CHECK(records[0].at("size") == 2);
+    CHECK(records[0].at("mode") == "0640");
+    CHECK(records[1].at("path").as_string() == (l.there / "folder/b\n\x1b[31m").string());
+    CHECK(records[2].at("files") == 2);
+    auto const none = l.sftp({"ls", l.remote("none*")});
+    CHECK(none.code == cli::some_failed);
+    CHECK(none.err.find("none*") != none.err.npos);
+    CHECK(l.sftp({"ls", l.remote("none")}).err.find("no such file") != none.err.npos);
+    CHECK(cli::mode_text(0104755) == "-rwsr-xr-x");
+    CHECK(cli::mode_text(0041777) == "drwxrwxrwt");
+    CHECK(cli::mode_text(0102640) == "-rw-r-S---");
+}
+
+TEST_CASE("trawl sftp sync makes folders alike, both ways and on several hosts", "[cli][sftp]") {
+    copy_lab l;
+    write_text(l.here / "a", "aa");
+    write_text(l.there / "old", "o");
+    auto const here = l.here.path().string(), both = l.remote("", "127.0.0.1,127.0.0.2");
+    auto const dry = l.sftp({"sync", "--delete", "-n", here, l.remote("")});
+    CHECK(dry.err.empty());
+    CHECK(dry.out == "127.0.0.1: remove old\n127.0.0.1: copy a, 2 bytes\n127.0.0.1: set .\n"
+                     "127.0.0.1: 1 files, 2 bytes, 0 unchanged, 0 set, 1 removed (nothing was "
+                     "done)\n");
+    CHECK_FALSE(fs::exists(l.there / "a"));
+    auto const steps = l.sftp({"sync", "-n", here, l.remote("")}, true).records();
+    CHECK(steps.at(0).at("type") == "step");
+    CHECK(steps.at(0).at("action") == "copy");
+    CHECK(steps.at(2).at("dry_run") == true);
+    CHECK(l.sftp({"sync", "--delete", here, l.remote("")}).code == cli::all_well);
+    CHECK(read_text(l.there / "a") == "aa");
+    CHECK_FALSE(fs::exists(l.there / "old"));
+
+    auto const down = l.sftp({"sync", both, (l.folder / "down/all").string()}, true);
+    CHECK(down.code == cli::all_well);
+    CHECK(down.records().at(0).at("files") == 1);
+    CHECK(down.records().at(0).at("removed") == 0);
+    for (auto const* host : {"127.0.0.1", "127.0.0.2"})
+        CHECK(read_text(l.folder / "down/all" / host / "a") == "aa");
+
+    for (auto const& wrong : {texts{here, here}, texts{both, both}, texts{here, here, both}}) {
+        auto all = wrong;
+        all.insert(all.begin(), "sync");
+        CHECK(l.sftp(all).code == cli::usage);
+    }
+    CHECK(l.sftp({"sync", "-r", here, both}).code == cli::usage);
+}
+
+TEST_CASE("a word with a colon names files of hosts, unless it begins as a path", "[cli][sftp]") {
+    for (auto const* word : {"a:b", "10.0.0.0/24:x", "[::1]:/x", "node[1-2]:"})
+        CHECK(cli::is_remote(word));
+    for (auto const* word : {"a", "./a:b", "/a:b", ":a", "", "[::1]"})
+        CHECK_FALSE(cli::is_remote(word));
 }
