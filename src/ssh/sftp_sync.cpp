@@ -24,7 +24,8 @@ public:
     awaitable<tree> run() {
         auto all = [this](task_group& group) -> awaitable<> {
             group_ = &group;
-            co_await enter({});
+            std::string const itself;
+            co_await enter(itself);
         };
         co_await with_group(all);
         co_return std::move(found_);
