@@ -133,8 +133,8 @@ enum class host_key_policy {
 };
 
 /// The index of one known_hosts file (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"): plain, wildcard,
-/// negated and hashed names, [host]:port, @revoked. @cert-authority lines are skipped with a line
-/// to the observer. Read once; share it among the sessions of a run, so that all agree on a host
+/// negated and hashed names, [host]:port, @revoked. An @cert-authority vouches for nobody, because
+/// libssh never asks a host for its certificate; answers name it. Read once; share it among the sessions of a run, so that all agree on a host
 /// met for the first time. One executor.
 class host_keys {
 public:
@@ -154,6 +154,7 @@ public:
         host_keys::verdict verdict = host_keys::verdict::unknown;
         std::string place; ///< "FILE:LINE" of the entry that decided; empty when unknown
         std::optional<host_key> on_record; ///< changed: the key that was expected
+        std::string authority; ///< unknown: "FILE:LINE" of an @cert-authority for the host, if any
     };
 
     /// An empty index without a file.
@@ -189,7 +190,7 @@ public:
     /// Cancelling may leave the line unwritten.
     awaitable<answer> remember(std::string host, std::uint16_t port, host_key shown);
 
-    std::size_t size() const noexcept; ///< entries
+    std::size_t size() const noexcept; ///< entries, those of an @cert-authority included
 
 private:
     struct state;

@@ -90,40 +90,42 @@ struct host_keys::state {
             if (kind == line_kind::entry)
                 add(std::move(entry), from);
             else if (kind != line_kind::nothing && ++skipped <= 5)
-                complain(from, line, kind);
+                complain(from, line);
         }
         if (skipped > 5 && how.log)
             how.log->log(severity::warning, "ssh known_hosts " + origins[from],
                          std::to_string(skipped - 5) + " more lines were skipped");
     }
 
-    void complain(std::size_t from, std::size_t line, line_kind kind) const {
+    void complain(std::size_t from, std::size_t line) const {
         if (!how.log) return;
         auto const where = "ssh known_hosts " + origins[from] + ":" + std::to_string(line);
-        if (kind == line_kind::authority)
-            how.log->log(severity::warning, where, "@cert-authority is not supported, skipped");
-        else
-            how.log->log(severity::warning, where, "not a known_hosts line, skipped");
+        how.log->log(severity::warning, where, "not a known_hosts line, skipped");
     }
 
     answer compare(std::string const& name, host_key const& shown) {
         answer out;
-        record const* other = nullptr;
+        record const *other = nullptr, *authority = nullptr;
         for (auto index : entries_of(name)) {
             auto const& at = records[index];
+            if (at.entry.authority) {
+                if (!authority) authority = &at;
+                continue;
+            }
             bool const same = at.entry.key.blob == shown.blob;
             if (at.entry.revoked) {
-                if (same) return {verdict::revoked, place(at), std::nullopt};
+                if (same) return {verdict::revoked, place(at), std::nullopt, {}};
                 continue;
             }
             if (same && out.verdict != verdict::match)
-                out = {verdict::match, place(at), std::nullopt};
+                out = {verdict::match, place(at), std::nullopt, {}};
             // The record of the same type says the most about what changed.
             if (!other || (other->entry.key.type != shown.type && at.entry.key.type == shown.type))
                 other = &at;
         }
         if (out.verdict != verdict::match && other)
-            out = {verdict::changed, place(*other), other->entry.key};
+            out = {verdict::changed, place(*other), other->entry.key, {}};
+        if (out.verdict == verdict::unknown && authority) out.authority = place(*authority);
         return out;
     }
 
@@ -185,7 +187,8 @@ std::vector<std::string> host_keys::types(std::string_view host, std::uint16_t p
     std::vector<std::string> out;
     for (auto index : state_->entries_of(record_name(host, port))) {
         auto const& entry = state_->records[index].entry;
-        if (!entry.revoked && std::find(out.begin(), out.end(), entry.key.type) == out.end())
+        bool const own = !entry.revoked && !entry.authority;
+        if (own && std::find(out.begin(), out.end(), entry.key.type) == out.end())
             out.push_back(entry.key.type);
     }
     return out;

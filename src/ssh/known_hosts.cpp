@@ -149,9 +149,9 @@ line_kind parse_line(std::string_view line, known_entry& into) {
     if (names.empty() || names.front() == '#') return line_kind::nothing;
     into = {};
     if (names.front() == '@') {
-        if (names == "@cert-authority") return line_kind::authority;
-        if (names != "@revoked") return line_kind::bad;
-        into.revoked = true;
+        into.authority = names == "@cert-authority";
+        into.revoked = names == "@revoked";
+        if (!into.authority && !into.revoked) return line_kind::bad;
         names = next_word(line);
     }
     auto const type = next_word(line);

@@ -40,7 +40,7 @@ struct hashed_name {
 };
 
 struct known_entry {
-    bool revoked = false;
+    bool revoked = false, authority = false; // as marked
     std::size_t line = 0; // from 1
     host_key key;
     std::vector<std::string> patterns; // lower case, '!' kept; empty for a hashed name
@@ -51,9 +51,9 @@ struct known_entry {
     bool applies_to(std::string_view record_name) const;
 };
 
-enum class line_kind { nothing, entry, authority, bad };
+enum class line_kind { nothing, entry, bad };
 
-/// Reads one line; `nothing` for an empty line or a comment, `authority` for @cert-authority.
+/// Reads one line; `nothing` for an empty line or a comment.
 line_kind parse_line(std::string_view line, known_entry& into);
 
 /// The line, with newline, that puts a key on record.

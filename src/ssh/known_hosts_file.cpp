@@ -51,7 +51,9 @@ bool names_a_key(std::string const& text, std::string const& name) {
     for (std::size_t begin = 0; begin < text.size();) {
         auto const end = std::min(text.find('\n', begin), text.size());
         auto const line = std::string_view(text).substr(begin, end - begin);
-        if (parse_line(line, entry) == line_kind::entry && entry.applies_to(name)) return true;
+        if (parse_line(line, entry) == line_kind::entry && !entry.authority &&
+            entry.applies_to(name))
+            return true;
         begin = end + 1;
     }
     return false;

@@ -121,15 +121,19 @@ awaitable<> check_host_key(state_ptr self) {
     if (shown.type.empty()) refuse(errc::key_exchange, "the host has shown no key");
     auto answer = how.known->check(how.host, how.port, shown);
     using verdict = ssh::host_keys::verdict;
+    auto seen = shown.type + " " + shown.fingerprint();
+    // libssh 0.10 takes certificates out of what it proposes (kex.c, ssh_client_select_hostkeys).
+    if (!answer.authority.empty())
+        seen += "; the @cert-authority at " + answer.authority +
+                " cannot vouch for it, libssh asks no host for its certificate: put the host's own "
+                "key on record";
     bool const remembers =
         how.policy == host_key_policy::accept_new || how.policy == host_key_policy::auto_add;
     if (answer.verdict == verdict::unknown && remembers) {
         answer = co_await how.known->remember(how.host, how.port, shown);
         if (answer.verdict == verdict::match)
-            self->log(severity::info,
-                      "remembered new host key " + shown.type + " " + shown.fingerprint());
+            self->log(severity::info, "remembered new host key " + seen);
     }
-    auto const seen = shown.type + " " + shown.fingerprint();
     switch (answer.verdict) {
     case verdict::match: break;
     case verdict::revoked: refuse(errc::host_key_revoked, seen + " at " + answer.place); break;

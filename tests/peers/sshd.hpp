@@ -110,74 +110,36 @@ inline bool accepts(std::uint16_t port) {
     return ok;
 }
 
-/// The real OpenSSH server on a high port of 127.0.0.1 and 127.0.0.2, with fresh host keys and one
-/// user key that it accepts for the current user. Ends with its object.
-class sshd {
+/// A server on a port of 127.0.0.1. Ends with its object.
+class server_process {
 public:
-    explicit sshd(std::string const& more_configuration = {}) {
-        if (!std::filesystem::exists("/usr/sbin/sshd")) skip("needs openssh-server");
-        if (::geteuid() == 0) ::mkdir("/run/sshd", 0755); // it refuses to start without
-        keygen("host_ed25519", "ed25519");
-        keygen("host_ecdsa", "ecdsa");
-        keygen("user", "ed25519");
-        keygen("stranger", "ed25519");
-        std::filesystem::copy_file(folder_ / "user.pub", folder_ / "authorized_keys");
-        for (int attempt = 0; attempt < 5; ++attempt)
-            if (start(more_configuration)) return;
-        throw std::runtime_error("sshd does not start: " + log());
+    server_process() = default;
+    server_process(server_process const&) = delete;
+    server_process& operator=(server_process const&) = delete;
+    ~server_process() { end(); }
+
+    /// Starts `words(port)` until it accepts connections; somebody else may take the port first.
+    template <class Words>
+    void start(Words words, std::filesystem::path const& log) {
+        for (int attempt = 0; attempt < 5; ++attempt) {
+            port_ = free_port();
+            pid_ = spawn(words(port_), log);
+            if (answers()) return;
+        }
+        throw std::runtime_error("a server does not start: " + read_text(log));
     }
-    sshd(sshd const&) = delete;
-    sshd& operator=(sshd const&) = delete;
-    ~sshd() { end(); }
 
     std::uint16_t port() const noexcept { return port_; }
     pid_t pid() const noexcept { return pid_; }
-    std::filesystem::path file(std::string const& name) const { return folder_ / name; }
-    std::string log() const { return read_text(folder_ / "sshd.log"); }
-
-    static std::string user() {
-        auto const* entry = ::getpwuid(::geteuid());
-        return entry ? entry->pw_name : "root";
-    }
-
-    /// "NAME TYPE BASE64" for known_hosts, with the address and port of this server.
-    std::string known_hosts_line(std::string const& key = "host_ed25519") const {
-        auto text = read_text(folder_ / (key + ".pub"));
-        return "[127.0.0.1]:" + std::to_string(port_) + " " + text;
-    }
-
-    void keygen(std::string const& name, std::string const& type,
-                std::string const& passphrase = {}) {
-        run_program({"/usr/bin/ssh-keygen", "-q", "-t", type, "-N", passphrase, "-C", "test", "-f",
-                     (folder_ / name).string()},
-                    folder_);
-    }
 
 private:
-    bool start(std::string const& more) {
-        port_ = free_port();
-        // The first value of a keyword counts, so what a test asks for stands first.
-        std::ostringstream text;
-        text << more << "\nListenAddress 127.0.0.1:" << port_
-             << "\nListenAddress 127.0.0.2:" << port_ << "\nHostKey "
-             << (folder_ / "host_ed25519").string() << "\nHostKey "
-             << (folder_ / "host_ecdsa").string() << "\nAuthorizedKeysFile "
-             << (folder_ / "authorized_keys").string()
-             << "\nStrictModes no\nUsePAM no\nPidFile none\nMaxStartups 500\nPermitRootLogin yes\n"
-                "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPrintMotd no\nUseDNS "
-                "no\n"
-                "LogLevel ERROR\nSubsystem sftp internal-sftp\n"
-                // bash run by sshd reads ~/.bashrc when SHLVL is below 2: 0.3 s on some machines.
-                "SetEnv SHLVL=9\n";
-        write_text(folder_ / "sshd_config", text.str());
-        pid_ = spawn({"/usr/sbin/sshd", "-D", "-e", "-f", (folder_ / "sshd_config").string()},
-                     folder_ / "sshd.log");
+    bool answers() {
         for (auto const limit = std::chrono::steady_clock::now() + std::chrono::seconds(10);
              std::chrono::steady_clock::now() < limit;) {
             if (accepts(port_)) return true;
             if (::waitpid(pid_, nullptr, WNOHANG) == pid_) {
                 pid_ = -1;
-                return false; // somebody else took the port
+                return false;
             }
             std::this_thread::sleep_for(std::chrono::milliseconds(10));
         }
@@ -193,9 +155,84 @@ private:
         pid_ = -1;
     }
 
-    scratch folder_;
     std::uint16_t port_ = 0;
     pid_t pid_ = -1;
+};
+
+/// For known_hosts: a server on 127.0.0.1, and its key as a .pub file has it.
+inline std::string known_hosts_line(std::uint16_t port, std::string const& key) {
+    return "[127.0.0.1]:" + std::to_string(port) + " " + key;
+}
+
+/// Makes a key pair `file` and `file`.pub.
+inline void make_key(scratch const& folder, std::string const& name, std::string const& type,
+                     std::string const& passphrase = {}) {
+    run_program({"/usr/bin/ssh-keygen", "-q", "-t", type, "-N", passphrase, "-C", "test", "-f",
+                 (folder / name).string()},
+                folder);
+}
+
+/// The real OpenSSH server on a high port of 127.0.0.1 and 127.0.0.2, with fresh host keys and one
+/// user key that it accepts for the current user. Ends with its object.
+class sshd {
+public:
+    explicit sshd(std::string const& more_configuration = {}) {
+        if (!std::filesystem::exists("/usr/sbin/sshd")) skip("needs openssh-server");
+        if (::geteuid() == 0) ::mkdir("/run/sshd", 0755); // it refuses to start without
+        keygen("host_ed25519", "ed25519");
+        keygen("host_ecdsa", "ecdsa");
+        keygen("user", "ed25519");
+        keygen("stranger", "ed25519");
+        std::filesystem::copy_file(folder_ / "user.pub", folder_ / "authorized_keys");
+        auto const words = [&](std::uint16_t port) {
+            configure(port, more_configuration);
+            return std::vector<std::string>{"/usr/sbin/sshd", "-D", "-e", "-f",
+                                            file("sshd_config").string()};
+        };
+        process_.start(words, folder_ / "sshd.log");
+    }
+    sshd(sshd const&) = delete;
+    sshd& operator=(sshd const&) = delete;
+
+    std::uint16_t port() const noexcept { return process_.port(); }
+    pid_t pid() const noexcept { return process_.pid(); }
+    std::filesystem::path file(std::string const& name) const { return folder_ / name; }
+    std::string log() const { return read_text(folder_ / "sshd.log"); }
+
+    static std::string user() {
+        auto const* entry = ::getpwuid(::geteuid());
+        return entry ? entry->pw_name : "root";
+    }
+
+    /// "NAME TYPE BASE64" for known_hosts, with the address and port of this server.
+    std::string known_hosts_line(std::string const& key = "host_ed25519") const {
+        return test::known_hosts_line(port(), read_text(folder_ / (key + ".pub")));
+    }
+
+    void keygen(std::string const& name, std::string const& type,
+                std::string const& passphrase = {}) {
+        make_key(folder_, name, type, passphrase);
+    }
+
+private:
+    void configure(std::uint16_t port, std::string const& more) {
+        // The first value of a keyword counts, so what a test asks for stands first.
+        std::ostringstream text;
+        text << more << "\nListenAddress 127.0.0.1:" << port << "\nListenAddress 127.0.0.2:" << port
+             << "\nHostKey " << (folder_ / "host_ed25519").string() << "\nHostKey "
+             << (folder_ / "host_ecdsa").string() << "\nAuthorizedKeysFile "
+             << (folder_ / "authorized_keys").string()
+             << "\nStrictModes no\nUsePAM no\nPidFile none\nMaxStartups 500\nPermitRootLogin yes\n"
+                "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPrintMotd no\nUseDNS "
+                "no\n"
+                "LogLevel ERROR\nSubsystem sftp internal-sftp\n"
+                // bash run by sshd reads ~/.bashrc when SHLVL is below 2: 0.3 s on some machines.
+                "SetEnv SHLVL=9\n";
+        write_text(folder_ / "sshd_config", text.str());
+    }
+
+    scratch folder_;
+    server_process process_; // ends before the folder
 };
 
 } // namespace trawl::test

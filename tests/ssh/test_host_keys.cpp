@@ -1,4 +1,4 @@
-#include "peers/sshd.hpp"
+#include "ssh/fixture.hpp"
 
 #include "ssh/base64.hpp"
 
@@ -115,15 +115,29 @@ TEST_CASE("lines that cannot be used are reported with their number and skipped"
     scratch folder;
     notes seen;
     auto const file = folder / "known_hosts";
-    write_text(file,
-               "web nonsense\n@cert-authority * " + line("", ed_a).substr(1) + line("web", ed_a));
+    write_text(file, "web nonsense\n" + line("web", ed_a));
     ssh::host_keys index(ssh::host_keys::options{.file = file, .log = &seen});
     CHECK(index.size() == 1);
-    REQUIRE(seen.lines.size() == 2);
+    REQUIRE(seen.lines.size() == 1);
     CHECK(seen.lines[0] ==
           "ssh known_hosts " + file.string() + ":1: not a known_hosts line, skipped");
-    CHECK(seen.lines[1] ==
-          "ssh known_hosts " + file.string() + ":2: @cert-authority is not supported, skipped");
+}
+
+TEST_CASE("a certificate authority is named where no key is on record, and vouches for none",
+          "[ssh][host_keys]") {
+    ssh::host_keys index;
+    index.parse(line("@cert-authority *.example", ed_a) + line("web.example", ed_b), "FILE");
+    auto const stranger = index.check("other.example", 22, ed_b);
+    CHECK(stranger.verdict == verdict::unknown);
+    CHECK(stranger.authority == "FILE:1");
+    // Not even for a host that shows the authority's own key.
+    CHECK(index.check("other.example", 22, ed_a).verdict == verdict::unknown);
+    CHECK(index.types("other.example", 22).empty());
+    auto const known = index.check("web.example", 22, ed_b);
+    CHECK(known.verdict == verdict::match);
+    CHECK(known.authority.empty());
+    CHECK(index.check("web.example", 22, ed_a).verdict == verdict::changed);
+    CHECK(index.check("elsewhere", 22, ed_b).authority.empty());
 }
 
 TEST_CASE("a missing file is empty and made private when the first key comes", "[ssh][host_keys]") {
@@ -265,4 +279,25 @@ TEST_CASE("a hashed file of 10,000 lines answers, and its search leaves the loop
     run(body);
     CHECK(turns >= 30);
     CHECK(index.check("web", 22, ed_a).verdict == verdict::unknown);
+}
+
+TEST_CASE("a host with a certificate is refused while only its authority is on record",
+          "[ssh][host_keys]") {
+    scratch keys;
+    for (auto const* name : {"authority", "host"}) make_key(keys, name, "ed25519");
+    run_program({"/usr/bin/ssh-keygen", "-q", "-s", (keys / "authority").string(), "-I", "test",
+                 "-h", "-n", "127.0.0.1", (keys / "host.pub").string()},
+                keys);
+    auto const host = (keys / "host").string();
+    sshd const at("HostKey " + host + "\nHostCertificate " + host + "-cert.pub");
+    auto how = good_options(at);
+    how.known = std::make_shared<ssh::host_keys>();
+    how.known->parse("@cert-authority * " + read_text(keys / "authority.pub"), "known_hosts");
+    auto const thrown = connect_failure(how);
+    CHECK(thrown.code() == ssh::errc::host_key_unknown);
+    INFO(thrown.what());
+    CHECK(thrown.said().find("the @cert-authority at known_hosts:1 cannot vouch for it") !=
+          std::string::npos);
+    how.known->parse(known_hosts_line(at.port(), read_text(keys / "host.pub")), "known_hosts");
+    CHECK(run_once(how, "echo in").out == "in\n");
 }

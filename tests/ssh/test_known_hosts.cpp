@@ -116,7 +116,11 @@ TEST_CASE("lines are told apart", "[ssh][known_hosts]") {
     CHECK_FALSE(into.revoked);
     CHECK(kind("@revoked * " + key_text()) == line_kind::entry);
     CHECK(into.revoked);
-    CHECK(kind("@cert-authority *.example " + key_text()) == line_kind::authority);
+    CHECK_FALSE(into.authority);
+    CHECK(kind("@cert-authority *.example " + key_text()) == line_kind::entry);
+    CHECK(into.authority);
+    CHECK_FALSE(into.revoked);
+    CHECK(kind("@cert-authority *.example") == line_kind::bad);
     CHECK(kind("@unheard-of * " + key_text()) == line_kind::bad);
     CHECK(kind("web") == line_kind::bad);
     CHECK(kind("web ssh-ed25519") == line_kind::bad);
