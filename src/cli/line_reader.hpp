@@ -19,6 +19,9 @@ public:
     /// may lack its newline; so does one that is too long, which comes cut at `most`.
     std::optional<std::string_view> next();
 
+    /// next() has no need to read.
+    bool has_line() const noexcept { return buffer_.find('\n', begin_) != buffer_.npos; }
+
     /// Bytes of the file before the line that next() gave last.
     std::uint64_t offset() const noexcept { return offset_; }
 

@@ -1,6 +1,11 @@
+#include "cli/mail_batch.hpp"
 #include "cli/mail_direct.hpp"
+#include "cli/mail_letter.hpp"
+#include "cli/mail_report.hpp"
+#include "cli/mail_server.hpp"
 #include "cli/verb.hpp"
 
+#include <trawl/dkim.hpp>
 #include <trawl/dns.hpp>
 #include <trawl/smtp.hpp>
 
@@ -8,17 +13,10 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <array>
-#include <charconv>
-#include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
-#include <cerrno>
-#include <cstdio>
 #include <unistd.h>
 
 namespace trawl::cli {
@@ -27,177 +25,72 @@ namespace {
 
 /// What the command line said.
 struct words {
-    std::string server = "127.0.0.1", tls, ca_file, user, password_file, from, subject, html;
-    std::vector<std::string> to, cc, bcc, attachments;
-    double timeout = 0;
-    bool dry_run = false, trace = false;
+    server_words server;
     direct_words direct;
+    batch_words batch;
+    letter_parts letter;
+    std::string subject, html, eml, dkim_key, dkim_selector, dkim_domain;
+    std::vector<std::string> attachments, inlines, headers;
+    bool dry_run = false;
 };
 
-struct endpoint {
-    std::string host;
-    std::optional<std::uint16_t> port;
-};
-
-/// HOST, HOST:PORT, [V6]:PORT or V6.
-endpoint parse_server(std::string const& text) {
-    auto const fail = [&] {
-        throw usage_error(fmt::format("--server {}: HOST or HOST:PORT is wanted", escaped(text)));
-    };
-    std::string host = text, port;
-    if (text.starts_with('[')) {
-        auto const end = text.find(']');
-        if (end == std::string::npos) fail();
-        host = text.substr(1, end - 1);
-        port = text.substr(end + 1);
-        if (!port.empty() && port.front() != ':') fail();
-    } else if (auto const colon = text.find(':');
-               colon != std::string::npos && text.rfind(':') == colon) {
-        host = text.substr(0, colon);
-        port = text.substr(colon);
+/// The domain that signs is From's unless another one is named.
+dkim_key signer_of(words const& said) {
+    if (said.dkim_key.empty() != said.dkim_selector.empty())
+        throw usage_error("--dkim-key and --dkim-selector go together");
+    if (said.dkim_key.empty()) return nullptr;
+    dkim::options how;
+    how.selector = said.dkim_selector;
+    how.domain = said.dkim_domain;
+    if (how.domain.empty() && !said.letter.from.empty()) {
+        auto const address = mime::parse_mailbox(said.letter.from).address;
+        how.domain = address.substr(address.rfind('@') + 1);
     }
-    if (host.empty()) fail();
-    if (port.empty()) return {host, std::nullopt};
-    std::uint16_t number = 0;
-    auto const* const end = port.data() + port.size();
-    auto const [rest, failure] = std::from_chars(port.data() + 1, end, number);
-    if (failure != std::errc() || rest != end || number == 0) fail();
-    return {host, number};
-}
-
-std::string read_all(int descriptor, std::string const& name) {
-    std::string bytes;
-    std::array<char, 65536> block;
-    for (;;) {
-        auto const size = ::read(descriptor, block.data(), block.size());
-        if (size > 0)
-            bytes.append(block.data(), static_cast<std::size_t>(size));
-        else if (size == 0)
-            return bytes;
-        else if (errno != EINTR)
-            throw error(std::error_code(errno, std::system_category()), name);
-    }
-}
-
-std::string read_file(std::string const& path) {
-    std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rbe"),
-                                                         std::fclose);
-    if (!file) throw error(std::error_code(errno, std::system_category()), path);
-    return read_all(::fileno(file.get()), path);
+    return std::make_shared<dkim::signer>(std::filesystem::path(said.dkim_key), std::move(how));
 }
 
 /// The message of the command line and standard input. What is wrong with it is a mistake of usage.
-mime::message compose(words const& said) {
-    mime::message letter;
+smtp::outgoing message_of(words const& said) {
     try {
-        letter.from(said.from).subject(said.subject);
-        for (auto const& address : said.to) letter.to(address);
-        for (auto const& address : said.cc) letter.cc(address);
-        for (auto const& address : said.bcc) letter.bcc(address);
-        (void)letter.envelope();
-        for (auto const& file : said.attachments) letter.attach(std::filesystem::path(file));
-        if (!said.html.empty()) letter.html(read_file(said.html));
+        auto const key = signer_of(said);
+        if (!said.eml.empty()) {
+            auto const bytes =
+                said.eml == "-" ? read_all(STDIN_FILENO, "standard input") : read_file(said.eml);
+            return forward(bytes, said.letter.from, said.letter.to, key);
+        }
+        auto parts = said.letter;
+        parts.subject = said.subject;
+        for (auto const& file : said.attachments) parts.attachments.push_back({file, "", ""});
+        for (auto const& one : said.inlines) parts.inlines.push_back(parse_inline(one));
+        for (auto const& one : said.headers) parts.headers.push_back(parse_header(one));
+        if (!said.html.empty()) parts.html = read_file(said.html);
+        (void)compose(parts, key).envelope; // what is wrong is said before anything is read
+        auto text = read_all(STDIN_FILENO, "standard input");
+        if (!text.empty() || !parts.html) parts.text = std::move(text);
+        return compose(parts, key);
     } catch (error const& e) {
         throw usage_error(e.what());
     }
-    auto text = read_all(STDIN_FILENO, "standard input");
-    if (!text.empty() || said.html.empty()) letter.text(std::move(text));
-    return letter;
 }
 
-std::optional<smtp::tls> tls_of(std::string const& word) {
-    if (word == "none") return smtp::tls::none;
-    if (word == "opportunistic") return smtp::tls::opportunistic;
-    if (word == "required") return smtp::tls::required;
-    if (word == "implicit") return smtp::tls::implicit;
-    return std::nullopt;
+awaitable<smtp::receipt> relay(server_words server, smtp::options how, smtp::outgoing one) {
+    auto executor = co_await asio::this_coro::executor;
+    auto located = locate(std::move(server), std::move(how));
+    auto to = co_await std::move(located);
+    smtp::client relay(executor, std::move(to));
+    auto sent = co_await relay.send(std::move(one));
+    co_await relay.quit();
+    co_return sent;
 }
 
-smtp::timeouts limits_for(words const& said) {
-    smtp::timeouts limits;
-    if (said.timeout <= 0) return limits;
-    auto const limit = std::chrono::milliseconds(
-        std::max<std::int64_t>(1, static_cast<std::int64_t>(said.timeout * 1000)));
-    limits.connect = limits.tls = limits.banner = limits.command = limits.data = limits.block =
-        limits.dot = limit;
-    return limits;
-}
-
-std::function<void(char, std::string_view)> trace_for(environment& here, words const& said) {
-    if (!said.trace) return {};
-    return [&here](char direction, std::string_view line) {
-        here.say(fmt::format("{} {}\n", direction, escaped(line)));
-    };
-}
-
-/// Options for sending without a relay.
-smtp::direct_options direct_options_for(environment& here, words const& said) {
+smtp::direct_options direct_options_for(server_words const& given, smtp::options const& server) {
     smtp::direct_options how;
-    how.tls = tls_of(said.tls).value_or(how.tls);
-    how.ca_file = said.ca_file;
-    how.limits = limits_for(said);
-    how.trace = trace_for(here, said);
+    if (!given.tls.empty()) how.tls = server.tls;
+    how.ca_file = server.ca_file;
+    how.helo = server.helo;
+    how.limits = server.limits;
+    how.trace = server.trace;
     return how;
-}
-
-/// Options for the server whose addresses are known.
-smtp::options options_for(words const& said, net::secret password,
-                          std::vector<asio::ip::address> addresses) {
-    auto const server = parse_server(said.server);
-    bool const local = std::all_of(addresses.begin(), addresses.end(),
-                                   [](auto const& a) { return a.is_loopback(); });
-    smtp::options how;
-    how.host = server.host;
-    how.addresses = std::move(addresses);
-    how.tls = tls_of(said.tls).value_or(local ? smtp::tls::none : smtp::tls::required);
-    how.port = server.port.value_or(how.tls == smtp::tls::implicit ? 465 : 25);
-    how.ca_file = said.ca_file;
-    how.user = said.user;
-    how.password = std::move(password);
-    how.limits = limits_for(said);
-    return how;
-}
-
-void show(environment& here, smtp::receipt const& sent) {
-    for (auto const& [address, status, code, enhanced, text] : sent.recipients) {
-        if (here.words().json) {
-            here.out().record(json::record("recipient", "mail")
-                                  .field("message", sent.message_id)
-                                  .field("recipient", address)
-                                  .field("status", to_string(status))
-                                  .field("code", code)
-                                  .field("enhanced", enhanced)
-                                  .field("text", text));
-            continue;
-        }
-        std::string reply = code ? std::to_string(code) : "";
-        for (auto const* part : {&enhanced, &text})
-            if (!part->empty()) reply += (reply.empty() ? "" : " ") + *part;
-        here.out().line(escaped(fmt::format("{}: {} ({})", address, to_string(status), reply)));
-    }
-}
-
-void summarise(environment& here, smtp::receipt const& sent, time_point began, int code) {
-    if (!here.words().json) return;
-    json::record record("summary", "mail");
-    record.field("targets", sent.recipients.size());
-    for (auto status : {smtp::status::accepted, smtp::status::refused, smtp::status::deferred,
-                        smtp::status::unknown})
-        record.field(to_string(status), sent.count(status));
-    here.out().record(record.field("elapsed", clock::now() - began).field("exit", code));
-}
-
-/// True for a failure before the server has said a word.
-bool is_unreached(error const& e) {
-    return e.code().category() == dns::category() || e.where().starts_with("connect ") ||
-           e.where().ends_with(" greeting");
-}
-
-smtp::receipt everybody(mime::message const& letter, smtp::status status, std::string const& why) {
-    smtp::receipt sent{letter.message_id(), {}};
-    for (auto const& address : letter.envelope().recipients)
-        sent.recipients.push_back({address, status, 0, "", why});
-    return sent;
 }
 
 /// Everybody has the message, or will have it from the spool.
@@ -206,62 +99,43 @@ bool is_settled(words const& said, smtp::receipt const& sent) {
     return sent.count(smtp::status::accepted) + kept == sent.recipients.size();
 }
 
-awaitable<smtp::receipt> relay(environment& here, words said, net::secret password,
-                               mime::message letter) {
-    auto executor = co_await asio::this_coro::executor;
-    dns::resolver names(executor);
-    auto host = parse_server(said.server).host;
-    auto addresses = co_await names.addresses(std::move(host));
-    auto how = options_for(said, std::move(password), std::move(addresses));
-    how.trace = trace_for(here, said);
-    smtp::client server(executor, std::move(how));
-    auto sent = co_await server.send(std::move(letter));
-    co_await server.quit();
-    co_return sent;
-}
-
-awaitable<int> deliver(environment& here, words said, net::secret password, mime::message letter) {
-    auto const began = clock::now();
-    smtp::receipt sent;
+awaitable<int> deliver(environment& here, words said, smtp::options how, smtp::outgoing one) {
+    mail_report report(here);
     int code = all_well;
     try {
-        auto sending = said.direct.direct
-                           ? send_direct(here, said.direct, direct_options_for(here, said),
-                                         smtp::outgoing::of(letter))
-                           : relay(here, said, std::move(password), letter);
-        sent = co_await std::move(sending);
-        show(here, sent);
+        auto sending = said.direct.direct ? send_direct(here, said.direct,
+                                                        direct_options_for(said.server, how), one)
+                                          : relay(said.server, std::move(how), one);
+        auto const sent = co_await std::move(sending);
+        report.show(sent);
         if (!is_settled(said, sent)) code = some_failed;
     } catch (error const& e) {
         here.log().log(severity::error, "", e.what());
         bool const denied = e.code() == smtp::errc::auth_denied;
         code = denied ? bad_secret : is_unreached(e) ? nothing_reached : some_failed;
         // Nothing was delivered, so each recipient may be tried again.
-        sent = everybody(letter, smtp::status::deferred, e.what());
-        show(here, sent);
+        report.show(everybody(one, smtp::status::deferred, e.what()));
     } catch (std::system_error const& e) {
         if (!is_cancelled(e)) throw;
-        sent = everybody(letter, smtp::status::unknown, "stopped before the server had answered");
-        show(here, sent);
+        report.show(
+            everybody(one, smtp::status::unknown, "stopped before the server had answered"));
     }
     code = here.outcome(code);
-    summarise(here, sent, began, code);
+    report.summarise(code);
     co_return code;
 }
 
-awaitable<int> flush(environment& here, words said) {
-    auto const began = clock::now();
-    smtp::receipt all;
+awaitable<int> flush(environment& here, direct_words said, smtp::direct_options how) {
+    mail_report report(here);
     int code = all_well;
-    auto const note = [&](smtp::receipt const& sent) {
-        show(here, sent);
-        for (auto const& one : sent.recipients) all.recipients.push_back(one);
+    auto const show = [&](smtp::receipt const& sent) {
+        report.show(sent);
+        if (sent.count(smtp::status::refused) + sent.count(smtp::status::unknown) > 0)
+            code = some_failed;
     };
     try {
-        auto flushing = flush_spool(here, said.direct, direct_options_for(here, said), note);
+        auto flushing = flush_spool(here, std::move(said), std::move(how), show);
         co_await std::move(flushing);
-        if (all.count(smtp::status::refused) + all.count(smtp::status::unknown) > 0)
-            code = some_failed;
     } catch (error const& e) {
         here.log().log(severity::error, "", e.what());
         code = some_failed;
@@ -269,34 +143,108 @@ awaitable<int> flush(environment& here, words said) {
         if (!is_cancelled(e)) throw;
     }
     code = here.outcome(code);
-    summarise(here, all, began, code);
+    report.summarise(code);
     co_return code;
 }
 
-int run_mail(environment& here, words const& said) {
-    if (said.direct.any() && said.tls == "implicit")
+/// What one message needs and a batch has not, or the other way round.
+void check_words(words const& said) {
+    auto const& letter = said.letter;
+    bool const composed = !said.html.empty() || !said.attachments.empty() ||
+                          !said.inlines.empty() || !said.headers.empty() || !letter.cc.empty() ||
+                          !letter.bcc.empty() || !letter.reply_to.empty();
+    if (said.direct.any() && said.server.tls == "implicit")
         throw usage_error("--tls implicit: exchangers do not speak TLS from the first byte");
-    if (!said.direct.flush.empty()) return here.run(flush(here, said));
-    if (said.from.empty()) throw usage_error("--from is required");
-    (void)parse_server(said.server);
-    auto letter = compose(said);
+    if (!said.direct.flush.empty()) {
+        if (composed || !letter.to.empty() || !letter.from.empty() || !said.subject.empty() ||
+            !said.eml.empty())
+            throw usage_error("--flush sends what is in the spool, and no other message");
+    } else if (!said.batch.file.empty()) {
+        if (composed || !letter.to.empty() || !said.eml.empty())
+            throw usage_error("with --batch each line says its own recipients and contents");
+    } else if (!said.eml.empty()) {
+        if (composed || !said.subject.empty())
+            throw usage_error("--eml sends a message as it is: only -f and recipients go with it");
+    } else if (letter.from.empty())
+        throw usage_error("-f FROM is missing");
+}
+
+int run_mail(environment& here, words const& said) {
+    check_words(said);
+    smtp::options how;
+    try {
+        how = server_options(said.server, here);
+    } catch (error const& e) {
+        here.log().log(severity::error, "", e.what());
+        return bad_secret;
+    }
+    if (!said.direct.flush.empty())
+        return here.run(flush(here, said.direct, direct_options_for(said.server, how)));
+    if (!said.batch.file.empty()) {
+        dkim_key key;
+        try {
+            key = signer_of(said);
+        } catch (error const& e) {
+            throw usage_error(e.what());
+        }
+        auto defaults = said.letter;
+        if (!said.subject.empty()) defaults.subject = said.subject;
+        return run_batch(here, said.batch, said.server, std::move(how), defaults, key,
+                         said.dry_run);
+    }
+    auto one = message_of(said);
     if (said.dry_run) {
-        auto shown = letter.serialize();
-        std::erase(shown, '\r'); // every one of them ends a line
-        here.out().raw(shown);
+        here.out().raw(shown_text(one));
         return all_well;
     }
-    net::secret password;
-    if (!said.user.empty()) {
-        if (said.password_file.empty()) throw usage_error("--user needs --password-file");
-        try {
-            password = net::read_secret_file(said.password_file);
-        } catch (error const& e) {
-            here.log().log(severity::error, "", e.what());
-            return bad_secret;
-        }
-    }
-    return here.run(deliver(here, said, std::move(password), std::move(letter)));
+    return here.run(deliver(here, said, std::move(how), std::move(one)));
+}
+
+void add_contents(CLI::App& verb, words& said) {
+    auto const list = [&](char const* name, std::vector<std::string>& into, char const* about,
+                          char const* type) {
+        verb.add_option(name, into, about)->allow_extra_args(false)->type_name(type);
+    };
+    auto& letter = said.letter;
+    verb.add_option("-f,--from", letter.from, "The author, and where bounces go")
+        ->type_name("ADDRESS");
+    verb.add_option("-s,--subject", said.subject, "The subject, in any script")->type_name("TEXT");
+    list("--cc", letter.cc, "Also to, shown in the message", "ADDRESS");
+    list("--bcc", letter.bcc, "Also to, not shown to anybody", "ADDRESS");
+    list("--reply-to", letter.reply_to, "Where answers go", "ADDRESS");
+    list("--header", said.headers, "Another header field; may be repeated", "NAME:VALUE");
+    verb.add_option("--html", said.html, "An HTML form of the text")->type_name("FILE");
+    list("-a,--attach", said.attachments, "Attach a file; may be repeated", "FILE");
+    list("--inline", said.inlines,
+         "A picture that the HTML shows as cid:ID (logo@mail=logo.png); may be repeated",
+         "ID=FILE");
+    verb.add_option(
+            "--eml", said.eml,
+            "Send the message in FILE (- is stdin) as it is, without its Bcc; to those that "
+            "it names unless there is a TO")
+        ->type_name("FILE");
+    verb.add_option("--dkim-key", said.dkim_key, "Sign with this private key (PEM; RSA, Ed25519)")
+        ->type_name("FILE");
+    verb.add_option("--dkim-selector", said.dkim_selector, "The key's name in the DNS")
+        ->type_name("NAME");
+    verb.add_option("--dkim-domain", said.dkim_domain, "Who signs; the default is FROM's domain")
+        ->type_name("DOMAIN");
+}
+
+void add_batch(CLI::App& verb, batch_words& batch) {
+    verb.add_option("--batch", batch.file,
+                    "Send a message for each line of JSON in FILE (- is stdin): from, to, cc, bcc, "
+                    "reply_to, subject, text, html, attachments, inline, headers")
+        ->type_name("FILE");
+    verb.add_option("-j,--jobs", batch.jobs, "Connections of a batch; the default is 20")
+        ->check(CLI::Range(1, 100'000))
+        ->type_name("N");
+    verb.add_option("--rate", batch.rate, "Messages of a batch in a second; the default is any")
+        ->check(CLI::PositiveNumber)
+        ->type_name("N");
+    verb.add_option("--per-connection", batch.per_connection,
+                    "Messages on a connection before it is closed; the default is any number")
+        ->type_name("N");
 }
 
 } // namespace
@@ -305,41 +253,14 @@ void add_mail(CLI::App& app, action& chosen) {
     auto* const verb =
         app.add_subcommand("mail", "Send a message; its text comes from standard input");
     auto const said = std::make_shared<words>();
-    verb->add_option("--server", said->server, "HOST or HOST:PORT; the default is 127.0.0.1:25")
-        ->type_name("HOST[:PORT]");
-    verb->add_option(
-            "--tls", said->tls,
-            "none, opportunistic, required (the default, on loopback none) or implicit (port 465)")
-        ->check(CLI::IsMember({"none", "opportunistic", "required", "implicit"}));
-    verb->add_option("--ca-file", said->ca_file, "Believe the authorities of this PEM file only")
-        ->type_name("FILE");
-    verb->add_option("--user", said->user, "Log in as USER")->type_name("USER");
-    verb->add_option("--password-file", said->password_file, "The first line is USER's password")
-        ->type_name("FILE");
-    verb->add_option("-f,--from", said->from, "The author, and where bounces go")
-        ->type_name("ADDRESS");
-    verb->add_option("-s,--subject", said->subject, "The subject, in any script")
-        ->type_name("TEXT");
-    verb->add_option("--cc", said->cc, "Also to, shown in the message")
-        ->allow_extra_args(false)
-        ->type_name("ADDRESS");
-    verb->add_option("--bcc", said->bcc, "Also to, not shown to anybody")
-        ->allow_extra_args(false)
-        ->type_name("ADDRESS");
-    verb->add_option("--html", said->html, "An HTML form of the text")->type_name("FILE");
-    verb->add_option("-a,--attach", said->attachments, "Attach a file; may be repeated")
-        ->allow_extra_args(false)
-        ->type_name("FILE");
-    verb->add_option("-t,--timeout", said->timeout,
-                     "Seconds for the connection and for each reply; the default is RFC 5321's")
-        ->check(CLI::PositiveNumber)
-        ->type_name("SEC");
-    verb->add_flag("-n,--dry-run", said->dry_run, "Print the message instead of sending it");
-    verb->add_flag("--trace", said->trace,
-                   "Show the dialogue on stderr, without passwords and the message's text");
-    verb->add_option("to", said->to, "ADDRESS, \"Name <ADDRESS>\", or a name of the server's host")
-        ->type_name("TO");
+    add_server(*verb, said->server);
+    add_contents(*verb, *said);
+    add_batch(*verb, said->batch);
     add_direct(*verb, said->direct);
+    verb->add_flag("-n,--dry-run", said->dry_run, "Print the message instead of sending it");
+    verb->add_option("to", said->letter.to,
+                     "ADDRESS, \"Name <ADDRESS>\", or a name of the server's host")
+        ->type_name("TO");
     verb->callback(
         [&chosen, said] { chosen = [said](environment& here) { return run_mail(here, *said); }; });
 }

@@ -60,7 +60,7 @@ void add_direct(CLI::App& verb, direct_words& into) {
                   "With --direct and --flush: fetch and obey the domains' MTA-STS policies");
     verb.add_flag("--no-dane", into.no_dane,
                   "With --direct and --flush: send also where TLSA records forbid it");
-    for (auto const* other : {"--server", "--user"})
+    for (auto const* other : {"--server", "--user", "--pin", "--certificate", "--lmtp", "--batch"})
         for (auto* const mine : {direct, static_cast<CLI::Option*>(flush)})
             mine->excludes(verb.get_option(other));
 }

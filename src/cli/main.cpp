@@ -1,5 +1,6 @@
 #include "cli/fping.hpp"
 #include "cli/fping_sweep.hpp"
+#include "cli/sendmail.hpp"
 #include "cli/verb.hpp"
 
 #include <algorithm>
@@ -51,6 +52,7 @@ int run(int argc, char** argv) {
     app.fallthrough();
     add_common(app, words);
     for (auto add : verbs) add(app, chosen);
+    app.add_subcommand("sendmail", "Hand a message to a mail server, as sendmail(8) would");
     for (auto* verb : app.get_subcommands(nullptr)) verb->fallthrough();
     // CLI11 does not tell where "--" stood; what follows it is the command of `trawl ssh`.
     auto** const mark = std::find_if(argv + std::min(argc, 1), argv + argc, [](char const* word) {
@@ -77,6 +79,7 @@ int main(int argc, char** argv) {
     prepare_process();
     try {
         if (auto const words = fping_command({argv, argv + argc})) return run_fping(*words);
+        if (is_sendmail({argv, argv + argc})) return run_sendmail({argv, argv + argc});
         return run(argc, argv);
     } catch (usage_error const& e) {
         std::fprintf(stderr, "trawl: %s\n", e.what());

@@ -1,10 +1,18 @@
+#include "cli/sendmail.hpp"
 #include "cli/verb.hpp"
 #include "mail/peers.hpp"
 #include "test.hpp"
 
 #include <boost/json/parse.hpp>
 
+#include <algorithm>
+#include <cstdlib>
+#include <functional>
+#include <map>
+#include <sstream>
+
 #include <fcntl.h>
+#include <sysexits.h>
 
 using namespace std::string_literals;
 using namespace trawl;
@@ -16,11 +24,12 @@ struct result {
     std::string out, err;
 };
 
-/// Runs `trawl mail WORDS...` in a child process.
-result mail(std::vector<std::string> words, std::string const& input, bool json = false) {
+/// Runs `program` in a child process with `input` as its standard input.
+result in_child(std::function<int()> const& program, std::string const& input) {
     test::temporary_folder folder;
     auto const in = folder.path / "in", out = folder.path / "out", err = folder.path / "err";
     test::write_file(in, input);
+    std::fflush(nullptr);
     auto const child = ::fork();
     REQUIRE(child >= 0);
     if (child == 0) {
@@ -30,7 +39,19 @@ result mail(std::vector<std::string> words, std::string const& input, bool json 
         redirect(in, O_RDONLY, 0);
         redirect(out, O_WRONLY | O_CREAT, 1);
         redirect(err, O_WRONLY | O_CREAT, 2);
-        int code = 99;
+        int const code = program();
+        std::fflush(nullptr);
+        ::_exit(code);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    REQUIRE(WIFEXITED(status));
+    return {WEXITSTATUS(status), test::read_file(out), test::read_file(err)};
+}
+
+/// Runs `trawl mail WORDS...`.
+result mail(std::vector<std::string> words, std::string const& input, bool json = false) {
+    auto const program = [&] {
         try {
             CLI::App app("test", "trawl");
             cli::action chosen;
@@ -41,19 +62,37 @@ result mail(std::vector<std::string> words, std::string const& input, bool json 
             std::reverse(words.begin(), words.end());
             app.parse(words);
             cli::environment here(settings);
-            code = chosen(here);
+            return chosen(here);
         } catch (CLI::ParseError const&) {
-            code = cli::usage;
+            return int(cli::usage);
         } catch (cli::usage_error const& e) {
             (void)!::write(2, e.what(), std::char_traits<char>::length(e.what()));
-            code = cli::usage;
+            return int(cli::usage);
+        } catch (std::exception const& e) {
+            (void)!::write(2, e.what(), std::char_traits<char>::length(e.what()));
+            return 99;
         }
-        ::_exit(code);
-    }
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    REQUIRE(WIFEXITED(status));
-    return {WEXITSTATUS(status), test::read_file(out), test::read_file(err)};
+    };
+    return in_child(program, input);
+}
+
+/// Runs `sendmail WORDS...` with `server` as its smart host.
+result sendmail(std::string const& server, std::vector<std::string> words,
+                std::string const& input) {
+    auto const program = [&] {
+        ::setenv("TRAWL_SMTP_SERVER", server.c_str(), 1);
+        words.insert(words.begin(), "/usr/sbin/sendmail");
+        return cli::run_sendmail(words);
+    };
+    return in_child(program, input);
+}
+
+std::vector<boost::json::object> records_of(std::string const& out) {
+    std::istringstream lines(out);
+    std::vector<boost::json::object> records;
+    for (std::string line; std::getline(lines, line);)
+        records.push_back(boost::json::parse(line).as_object());
+    return records;
 }
 
 } // namespace
@@ -94,10 +133,7 @@ TEST_CASE("trawl mail --json has a record for each recipient and a summary whose
         {"--server", server.at(), "-f", "a@b.example", "-s", "x", "x@c.example", "y@c.example"},
         "hi\n", true);
     CHECK(done.code == 1);
-    std::istringstream lines(done.out);
-    std::string line;
-    std::vector<boost::json::object> records;
-    while (std::getline(lines, line)) records.push_back(boost::json::parse(line).as_object());
+    auto const records = records_of(done.out);
     REQUIRE(records.size() == 3);
     CHECK(records[0].at("type") == "recipient");
     CHECK(records[0].at("recipient") == "x@c.example");
@@ -177,4 +213,276 @@ TEST_CASE("trawl mail --trace shows the dialogue on stderr and not the message",
     CHECK(done.err.find("< 354 ") != std::string::npos);
     CHECK(done.err.find(" bytes of the message]\n") != std::string::npos);
     CHECK(done.err.find("private") == std::string::npos);
+}
+
+TEST_CASE("trawl mail has pictures, further fields, answers elsewhere, and a signature", "[cli]") {
+    test::temporary_folder folder;
+    test::write_file(folder.path / "page.html", "<img src='cid:logo@mail'>\n");
+    test::write_file(folder.path / "logo.png", "\x89PNG\r\n\x1a\n");
+    auto const key = folder.path / "key.pem";
+    if (test::child_process({"openssl", "genpkey", "-algorithm", "ed25519", "-out", key}).wait() !=
+        0)
+        test::skip("needs openssl");
+    auto const done = mail({"-n", "-f", "a@b.example", "-s", "x", "--reply-to", "r@b.example",
+                            "--header", "X-Job: night run", "--html", folder.path / "page.html",
+                            "--inline", "logo@mail=" + (folder.path / "logo.png").string(),
+                            "--dkim-key", key, "--dkim-selector", "s1", "x@c.example"},
+                           "text\n");
+    CHECK(done.code == 0);
+    CHECK(done.out.starts_with("DKIM-Signature: "));
+    CHECK(done.out.find("d=b.example; s=s1;") != std::string::npos);
+    CHECK(done.out.find("\nReply-To: r@b.example\n") != std::string::npos);
+    CHECK(done.out.find("\nX-Job: night run\n") != std::string::npos);
+    CHECK(done.out.find("\nContent-ID: <logo@mail>\n") != std::string::npos);
+    CHECK(done.out.find("multipart/related") != std::string::npos);
+}
+
+TEST_CASE("trawl mail refuses words that do not fit together", "[cli]") {
+    for (auto const& words : std::vector<std::vector<std::string>>{
+             {"x@c.example"}, // no -f
+             {"-f", "a@b.example", "--inline", "logo.png", "x@c.example"},
+             {"-f", "a@b.example", "--header", "X-Job", "x@c.example"},
+             {"-f", "a@b.example", "--header", "To: y@c.example", "x@c.example"},
+             {"-f", "a@b.example", "--dkim-key", "/k", "x@c.example"},
+             {"-f", "a@b.example", "--dkim-key", "/no/such", "--dkim-selector", "s", "x@c.example"},
+             {"-f", "a@b.example", "--certificate", "/c", "x@c.example"},
+             {"-f", "a@b.example", "--auth", "PLAIN", "x@c.example"},
+             {"-f", "a@b.example", "--auth", "NTLM", "x@c.example"},
+             {"-f", "a@b.example", "--password-file", "/p", "x@c.example"},
+             {"--batch", "-", "x@c.example"},
+             {"--batch", "-", "-a", "/f"},
+             {"--eml", "-", "-s", "x"}}) {
+        auto const wrong = mail(words, "hi\n");
+        CHECK(wrong.code == 2);
+        CHECK(wrong.out.empty());
+    }
+}
+
+TEST_CASE("trawl mail --eml sends a message as it is, to those it names, without its Bcc",
+          "[cli]") {
+    test::smtp_sink server({});
+    std::string const header = "X-Odd:   spacing  kept\r\n"
+                               "From: =?utf-8?q?Zo=C3=AB?= <z@b.example>\r\n"
+                               "To: a@c.example,\r\n b@c.example\r\n";
+    std::string const body = "Subject: x\r\n\r\n.line\r\nlast line";
+    auto const done =
+        mail({"--server", server.at(), "--eml", "-"}, header + "Bcc: h@c.example\r\n" + body);
+    CHECK(done.err.empty());
+    CHECK(done.code == 0);
+    CHECK(done.out == "a@c.example: accepted (250 2.0.0 Ok)\n"
+                      "b@c.example: accepted (250 2.0.0 Ok)\n"
+                      "h@c.example: accepted (250 2.0.0 Ok)\n");
+    auto stored = server.messages().at(0);
+    auto expected = header + body + "\r\n";
+    std::erase(expected, '\r');
+    CHECK(stored.find(expected) != std::string::npos);
+    CHECK(stored.find("X-Mail-Args: <z@b.example>") != std::string::npos);
+
+    auto const named =
+        mail({"--server", server.at(), "--eml", "-", "-f", "<>", "q@c.example"}, header + body);
+    CHECK(named.out == "q@c.example: accepted (250 2.0.0 Ok)\n");
+    CHECK(mail({"--server", server.at(), "--eml", "-"}, "no header\n").code == 2);
+}
+
+TEST_CASE("trawl mail --batch sends a message a line and says what became of each", "[cli]") {
+    test::smtp_sink server({});
+    std::string const lines =
+        R"({"from":"a@b.example","to":["x@c.example","y@c.example"],"subject":"1","text":"one"})"
+        "\n"
+        R"({"from":"a@b.example","to":"x@c.example","sujet":"2"})"
+        "\n"
+        "\n"
+        R"({"to":"Z\u00fc <z@c.example>","bcc":"h@c.example","html":"<p>","headers":{"X-A":"b"}})"
+        "\n"
+        R"({"from":"a@b.example","to":"x@c.example\r\nRCPT TO:<y@c.example>"})"
+        "\n"
+        R"({"from":"a@b.example","to":"x@c.example","attachments":["/no/such"]})"
+        "\n[]\n"
+        R"({"from":"a@b.example","to":"last@c.example"})";
+    auto const done = mail(
+        {"--batch", "-", "--server", server.at(), "-f", "d@b.example", "-s", "default", "-j", "3"},
+        lines, true);
+    CHECK(done.code == 1);
+    auto const records = records_of(done.out);
+    REQUIRE(records.size() == 8);
+    std::map<std::int64_t, boost::json::object> by_line;
+    for (auto const& one : records)
+        if (one.at("type") == "message") by_line[one.at("line").as_int64()] = one;
+    REQUIRE(by_line.size() == 7);
+    auto const answers = [&](int line) { return by_line[line].at("recipients").as_array(); };
+    auto const fault = [&](int line) {
+        auto const& text = by_line[line].at("error");
+        return text.is_null() ? std::string() : std::string(text.as_string());
+    };
+    REQUIRE(answers(1).size() == 2);
+    CHECK(answers(1)[1].at("recipient") == "y@c.example");
+    CHECK(answers(1)[1].at("status") == "accepted");
+    CHECK(answers(1)[1].at("code") == 250);
+    CHECK(fault(1).empty());
+    CHECK(fault(2).find("no key \"sujet\"") != std::string::npos);
+    CHECK(answers(4).size() == 2);
+    CHECK(fault(5).find("x@c.example") != std::string::npos);
+    CHECK(fault(6).find("/no/such") != std::string::npos);
+    CHECK(fault(7) == "it is no JSON object");
+    CHECK(answers(8).size() == 1);
+    auto const& summary = records.back();
+    CHECK(summary.at("type") == "summary");
+    CHECK(summary.at("messages") == 3);
+    CHECK(summary.at("invalid") == 4);
+    CHECK(summary.at("targets") == 5);
+    CHECK(summary.at("accepted") == 5);
+    CHECK(summary.at("exit") == 1);
+    CHECK(done.err.find("line 7: it is no JSON object") != std::string::npos);
+    CHECK(server.messages().size() == 3);
+    for (auto const& one : server.messages())
+        if (one.find("z@c.example>") != std::string::npos) {
+            CHECK(one.find("From: d@b.example") != std::string::npos);
+            CHECK(one.find("Subject: default") != std::string::npos);
+        }
+}
+
+TEST_CASE("a batch of nobody's server has an outcome for each line too", "[cli]") {
+    auto const nobody = "127.0.0.1:" + std::to_string(test::free_port());
+    std::string lines;
+    for (int i = 0; i < 50; ++i)
+        lines += R"({"from":"a@b.example","to":"x@c.example","text":"x"})"
+                 "\n";
+    auto const done = mail({"--batch", "-", "--server", nobody}, lines);
+    CHECK(done.code == 4);
+    CHECK(std::count(done.out.begin(), done.out.end(), '\n') == 50);
+    CHECK(done.out.find("50 x@c.example: deferred (connect " + nobody) != std::string::npos);
+}
+
+TEST_CASE("a line that is too long is refused and the next one is sent", "[cli]") {
+    test::smtp_sink server({});
+    auto const done = mail({"--batch", "-", "--server", server.at()},
+                           std::string(17u << 20, 'x') + "\n" + std::string(2u << 20, '\n') +
+                               R"({"from":"a@b.example","to":"x@c.example"})");
+    CHECK(done.code == 1);
+    CHECK(done.err == "trawl: line 1: it is longer than 16777216 bytes\n");
+    CHECK(done.out == "2097153 x@c.example: accepted (250 2.0.0 Ok)\n");
+}
+
+TEST_CASE("trawl mail --batch --dry-run prints an mbox and connects to nobody", "[cli]") {
+    auto const done = mail({"--batch", "-", "-n"},
+                           R"({"from":"a@b.example","to":"x@c.example","text":"From me\n"})"
+                           "\n{}\n");
+    CHECK(done.code == 1);
+    CHECK(done.out.starts_with("From trawl Thu Jan  1 00:00:00 1970\nDate: "));
+    CHECK(done.out.find("To: x@c.example\n") != std::string::npos);
+    CHECK(done.out.find("\nFrom me") == std::string::npos);
+    CHECK(done.err == "trawl: line 2: it has no \"from\"\n");
+}
+
+TEST_CASE("sendmail completes a message and hands it to the smart host", "[cli]") {
+    test::smtp_sink server({});
+    auto const done =
+        sendmail(server.at(), {"-F", "Zo\xc3\xab", "-f", "cron@b.example", "-oi", "x@c.example"},
+                 "Subject: hello\nBcc: secret@c.example\n\n.\nbody\n");
+    CHECK(done.code == EX_OK);
+    CHECK(done.out.empty());
+    CHECK(done.err.empty());
+    auto const stored = server.messages().at(0);
+    CHECK(stored.find("X-Mail-Args: <cron@b.example>") != std::string::npos);
+    CHECK(stored.find("secret") == std::string::npos);
+    CHECK(stored.find("From: =?utf-8?q?Zo=C3=AB?= <cron@b.example>\n") != std::string::npos);
+    CHECK(stored.find("\nDate: ") != std::string::npos);
+    CHECK(stored.find("\nMessage-ID: <") != std::string::npos);
+    CHECK(stored.find("To: undisclosed-recipients:;\n") != std::string::npos);
+    CHECK(stored.find("\n\n.\nbody\n") != std::string::npos);
+}
+
+TEST_CASE("sendmail -t takes the header's recipients, and a lone dot ends the message", "[cli]") {
+    test::smtp_sink server({});
+    auto const done =
+        sendmail(server.at(), {"-t", "-f<>", "--", "more@d.example"},
+                 "From me Mon Jan  1 00:00:00 2024\nFrom: Me <me@b.example>\nTo: a@c.example,\n"
+                 "  B <b@c.example>\nCc: team: c@c.example;\nBcc: d@c.example, a@c.example\n\n"
+                 "body\n.\nnever sent\n");
+    CHECK(done.code == EX_OK);
+    auto const stored = server.messages().at(0);
+    CHECK(stored.find("X-Mail-Args: <>") != std::string::npos);
+    for (auto const* to :
+         {"more@d.example", "a@c.example", "b@c.example", "c@c.example", "d@c.example"})
+        CHECK(stored.find("X-Rcpt-Args: <" + std::string(to) + ">") != std::string::npos);
+    CHECK(stored.find("Bcc") == std::string::npos);
+    CHECK(stored.find("From me") == std::string::npos);
+    CHECK(stored.find("never sent") == std::string::npos);
+    CHECK(stored.find("\n\nbody\n") != std::string::npos);
+
+    sendmail(server.at(), {"root"}, "no header at all\n");
+    bool found = false;
+    for (auto const& one : server.messages())
+        found |= one.find("\n\nno header at all\n") != std::string::npos;
+    CHECK(found);
+}
+
+TEST_CASE("sendmail tells its failures apart as sysexits.h does", "[cli]") {
+    auto const to_nobody = "127.0.0.1:" + std::to_string(test::free_port());
+    auto const code = [&](std::vector<std::string> words, std::string const& text = "\nhi\n") {
+        auto const done = sendmail(to_nobody, std::move(words), text);
+        CHECK_FALSE(done.err.empty());
+        CHECK(done.out.empty());
+        return done.code;
+    };
+    CHECK(code({"x@c.example"}) == EX_TEMPFAIL);
+    CHECK(code({}) == EX_USAGE);
+    CHECK(code({"-t"}) == EX_DATAERR);
+    CHECK(code({"-t"}, "To: a b c\n\n") == EX_DATAERR);
+    CHECK(code({"a b@c.example"}) == EX_DATAERR);
+    CHECK(code({"x@c.example\nBcc: y@c.example"}) == EX_DATAERR);
+    CHECK(code({"-Z", "x@c.example"}) == EX_USAGE);
+    CHECK(code({"-N", "sometimes", "x@c.example"}) == EX_USAGE);
+    CHECK(code({"-R"}) == EX_USAGE);
+    CHECK(code({"-bs"}) == EX_USAGE);
+    CHECK(code({"-q"}) == EX_USAGE);
+    CHECK(code({"-C", "/no/such/file", "x@c.example"}) == EX_CONFIG);
+
+    auto const reply = [](std::string const& command, std::string const& flag) {
+        test::smtp_sink server({flag, command});
+        return sendmail(server.at(), {"x@c.example"}, "\nhi\n");
+    };
+    auto const refused = reply("RCPT", "-f");
+    CHECK(refused.code == EX_UNAVAILABLE);
+    CHECK(refused.err.find("sendmail: x@c.example: refused (500 ") != std::string::npos);
+    CHECK(reply("RCPT", "-r").code == EX_TEMPFAIL);
+    CHECK(reply(".", "-r").code == EX_TEMPFAIL);
+    CHECK(reply(".", "-q").code == EX_TEMPFAIL); // nobody knows whether it arrived
+}
+
+TEST_CASE("sendmail's configuration is strict and its -N -R -V reach the server", "[cli]") {
+    test::smtp_sink server({});
+    test::temporary_folder folder;
+    auto const file = folder.path / "sendmail.toml";
+    auto const with = [&](std::string const& text, std::vector<std::string> words = {}) {
+        test::write_file(file, text);
+        words.insert(words.begin(), {"-C", file, "x"});
+        return sendmail("127.0.0.1:1", words, "\nhi\n");
+    };
+    auto const server_line = "server = \"" + server.at() + "\"\n";
+    auto const done = with(server_line + "domain = \"d.example\"\nlmtp = false\ntimeout = 30\n",
+                           {"-N", "failure,delay", "-R", "hdrs", "-V", "id1"});
+    CHECK(done.err.empty());
+    CHECK(done.code == EX_OK);
+    auto const stored = server.messages().at(0);
+    CHECK(stored.find("X-Rcpt-Args: <x@d.example> NOTIFY=FAILURE,DELAY") != std::string::npos);
+    CHECK(stored.find("RET=HDRS ENVID=id1") != std::string::npos);
+
+    auto const wrong = with(server_line + "sever = 1\n");
+    CHECK(wrong.code == EX_CONFIG);
+    CHECK(wrong.err.find("sendmail.toml:2:") != std::string::npos);
+    CHECK(wrong.err.find("no key sever is known") != std::string::npos);
+    CHECK(with("server = 1\n").code == EX_CONFIG);
+    CHECK(with("server = \n").code == EX_CONFIG);
+    CHECK(with("tls = \"maybe\"\n").code == EX_CONFIG);
+    CHECK(with("user = \"u\"\npassword_file = \"/no/such\"\n").code == EX_CONFIG);
+}
+
+TEST_CASE("sendmail is known by its name and as a verb", "[cli]") {
+    CHECK(cli::is_sendmail({"/usr/sbin/sendmail", "-t"}));
+    CHECK(cli::is_sendmail({"sendmail"}));
+    CHECK(cli::is_sendmail({"trawl", "sendmail", "root"}));
+    CHECK_FALSE(cli::is_sendmail({"trawl", "mail", "sendmail"}));
+    CHECK_FALSE(cli::is_sendmail({"sendmail.sh"}));
+    CHECK_FALSE(cli::is_sendmail({}));
 }
