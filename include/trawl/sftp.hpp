@@ -204,6 +204,13 @@ private:
 awaitable<client> open(ssh::session& on);
 awaitable<client> open(ssh::session& on, options how);
 
+/// Copies a file, or with `recursive` a folder, from one server to another (or the same) through
+/// this process, as put() does at its target: many requests in flight on both sides, in memory that
+/// both options bound, each file whole or not at all. `resume` is errc::unsupported. Both clients
+/// belong to one executor and outlive the call.
+awaitable<transferred> copy(client& from, std::string path, client& to, std::string remote,
+                            transfer_options how);
+
 } // namespace trawl::sftp
 
 template <>

@@ -143,19 +143,19 @@ struct stat status_of(fs::path const& path) {
     return s;
 }
 
-std::vector<local_entry> list_local(fs::path const& folder) {
-    std::vector<local_entry> found;
+std::vector<listed_file> list_local(fs::path const& folder) {
+    std::vector<listed_file> found;
     std::error_code failed;
     for (fs::directory_iterator next(folder, failed), end; !failed && next != end;
          next.increment(failed)) {
-        auto kind = local_kind::other;
+        auto kind = file_kind::other;
         std::error_code gone;
         auto const type = next->symlink_status(gone).type();
-        if (type == fs::file_type::directory) kind = local_kind::folder;
+        if (type == fs::file_type::directory) kind = file_kind::folder;
         if (type == fs::file_type::regular ||
             (type == fs::file_type::symlink && next->is_regular_file(gone)))
-            kind = local_kind::file;
-        found.push_back({next->path().filename().string(), kind});
+            kind = file_kind::file;
+        found.push_back({next->path().filename().string(), kind, {}});
     }
     if (failed) throw error(failed, "list " + folder.string());
     return found;

@@ -60,13 +60,14 @@ void remove_folder(std::filesystem::path const& path); ///< an empty one
 /// What a link points to.
 struct stat status_of(std::filesystem::path const& path);
 
-enum class local_kind { file, folder, other };
-struct local_entry {
-    std::string name;
-    local_kind kind;
+enum class file_kind { file, folder, other };
+struct listed_file {
+    std::string name{};
+    file_kind kind = file_kind::other;
+    attributes attrs{}; ///< where the listing has them
 };
 /// A link to a file is a file; one to a folder is `other`: it might lead back up.
-std::vector<local_entry> list_local(std::filesystem::path const& folder);
+std::vector<listed_file> list_local(std::filesystem::path const& folder);
 
 /// The folder `root` with all that is in it, by the paths below it ("" is `root`, through a link).
 /// Other links are what they are or, with `follow_files`, the files that they point to. More than

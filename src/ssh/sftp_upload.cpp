@@ -1,0 +1,195 @@
+#include "ssh/sftp_upload.hpp"
+
+#include <algorithm>
+#include <exception>
+
+namespace trawl::sftp::detail {
+namespace {
+
+/// A WRITE that is made on the pool: the file is read into its place in the packet.
+struct block {
+    std::string packet;
+    std::size_t at = 0; ///< of the data
+    std::uint64_t offset = 0;
+    std::size_t size = 0; ///< read
+};
+
+block prepare(connection& link, std::string const& handle, std::uint64_t offset, std::size_t size) {
+    auto request = link.request(packet::write);
+    request.text(handle).u64(offset);
+    block made;
+    made.at = request.reserve_text(size);
+    made.packet = request.take();
+    made.offset = offset;
+    made.size = size;
+    return made;
+}
+
+void fill(local_file const& from, block& into) {
+    auto const wanted = into.size;
+    into.size = from.read_at(into.offset, into.packet.data() + into.at, wanted);
+    if (into.size < wanted) shrink_text(into.packet, into.at, into.size);
+}
+
+/// Blocks are read several at a time: a job on the pool costs as much as a read.
+constexpr std::size_t blocks_a_job = 8;
+
+} // namespace
+
+awaitable<> upload::send(local_file const& from, std::string handle, std::uint64_t offset,
+                         std::uint64_t expected) {
+    auto& link = *t_->link;
+    for (bool more = true; more;) {
+        // One byte more than there should be, so that the end is seen.
+        auto const left = expected > offset ? expected - offset + 1 : link.write_size();
+        auto const size = std::min<std::uint64_t>(left, link.write_size());
+        auto tickets =
+            co_await reserve(std::min<std::uint64_t>(blocks_a_job, (left + size - 1) / size));
+        std::vector<block> batch;
+        for (std::size_t i = 0; i < tickets.size(); ++i, offset += size)
+            batch.push_back(prepare(link, handle, offset, size));
+        auto job = [&from, &batch] {
+            for (auto& next : batch) fill(from, next);
+        };
+        co_await link.blocking().run(std::move(job));
+        for (std::size_t i = 0; i < batch.size() && more; ++i) {
+            more = batch[i].size == size;
+            if (batch[i].size > 0)
+                launch(std::move(batch[i].packet), batch[i].size, std::move(tickets[i]));
+        }
+        while (!flights_.empty() && flights_.front().on_its_way.answered())
+            co_await settle_oldest();
+    }
+}
+
+awaitable<limiter::ticket> upload::room() {
+    auto places = co_await reserve(1);
+    co_return std::move(places.front());
+}
+
+void upload::write(std::string const& handle, std::uint64_t offset, std::string_view bytes,
+                   limiter::ticket place) {
+    auto request = t_->link->request(packet::write);
+    request.text(handle).u64(offset).text(bytes);
+    launch(request.take(), bytes.size(), std::move(place));
+}
+
+awaitable<> upload::finish() {
+    while (!flights_.empty()) co_await settle_oldest();
+}
+
+awaitable<std::vector<limiter::ticket>> upload::reserve(std::uint64_t most) {
+    auto& budget = t_->link->budget();
+    std::vector<limiter::ticket> got;
+    while (got.size() < most) {
+        auto ticket = budget.try_acquire();
+        if (!ticket && !flights_.empty()) { // its place, or one that others have given back
+            co_await settle_oldest();
+            continue;
+        }
+        if (!ticket && !got.empty()) break;
+        if (!ticket) ticket = co_await budget.acquire();
+        got.push_back(std::move(ticket));
+    }
+    co_return got;
+}
+
+awaitable<> upload::settle_oldest() {
+    auto oldest = std::move(flights_.front());
+    flights_.pop_front();
+    auto const answer = co_await oldest.on_its_way.reply();
+    t_->link->expect_ok(answer, "write", to_);
+    t_->moved(oldest.size);
+}
+
+void upload::launch(std::string packet, std::size_t size, limiter::ticket place) {
+    piece next;
+    next.size = size;
+    next.ticket = std::move(place);
+    next.on_its_way = t_->link->start(std::move(packet));
+    flights_.push_back(std::move(next));
+}
+
+namespace {
+
+/// What follows the last write: the requests go out together, the server keeps their order (§7).
+awaitable<> conclude(transfer_ptr t, remote_handle& file, attributes wanted, std::string path) {
+    auto& link = *t->link;
+    std::vector<connection::flight> flights;
+    if (t->how.preserve) {
+        auto setting = link.request(packet::fsetstat);
+        wanted.size.reset();
+        if (wanted.permissions) *wanted.permissions &= 07777;
+        setting.text(file.name()).attrs(wanted);
+        flights.push_back(link.start(setting));
+    }
+    if (t->how.sync && link.supports("fsync@openssh.com")) {
+        auto syncing = link.extension("fsync@openssh.com");
+        syncing.text(file.name());
+        flights.push_back(link.start(syncing));
+    }
+    flights.push_back(file.start_close());
+    for (auto& next : flights) {
+        auto const answer = co_await next.reply();
+        link.expect_ok(answer, "finish", path);
+    }
+}
+
+awaitable<> put_in_place(link_ptr link, std::string from, std::string to) {
+    if (!link->supports("posix-rename@openssh.com")) {
+        // The protocol's own rename does not replace (§6.5).
+        try {
+            auto request = link->request(packet::remove);
+            request.text(to);
+            co_await simple(link, std::move(request), "remove", to);
+        } catch (failure const& missing) {
+            if (missing.code() != errc::no_such_file) throw;
+        }
+    }
+    co_await rename_path(link, from, to);
+}
+
+awaitable<> write_temporary(transfer_ptr t, std::string temporary, std::string remote,
+                            attributes attrs, content_writer const& write) {
+    attributes permissions;
+    permissions.permissions = attrs.permissions.value_or(0666) & 0777;
+    auto initial = permissions;
+    std::uint32_t flags = open_write | open_create | open_exclusive;
+    if (t->how.resume) flags = open_read | open_write | open_create, *initial.permissions |= 0600;
+    auto file = co_await open_file(t->link, temporary, flags, initial);
+    upload sending(t, remote);
+    co_await write(file, sending);
+    if (t->how.resume && !t->how.preserve) {
+        auto setting = t->link->request(packet::fsetstat);
+        setting.text(file.name()).attrs(permissions);
+        t->link->start_and_forget(setting);
+    }
+    co_await conclude(t, file, attrs, remote);
+    co_await sending.finish();
+}
+
+} // namespace
+
+awaitable<> replace_file(transfer_ptr t, std::string remote, attributes attrs,
+                         content_writer write) {
+    auto const temporary = temporary_name(remote, t->how.resume);
+    std::exception_ptr failed;
+    try {
+        co_await write_temporary(t, temporary, remote, attrs, write);
+        co_await put_in_place(t->link, temporary, remote);
+    } catch (...) {
+        failed = std::current_exception();
+    }
+    if (!failed) {
+        t->finished();
+        co_return;
+    }
+    if (!t->how.resume) {
+        // Behind the requests that may still make it; with the connection gone there is no way.
+        t->link->start_and_forget(t->link->request(packet::remove).text(temporary));
+        t->link->flush();
+    }
+    std::rethrow_exception(failed);
+}
+
+} // namespace trawl::sftp::detail
