@@ -1,6 +1,7 @@
 #include "cli/sftp_copy.hpp"
 #include "cli/sftp_job.hpp"
 #include "cli/sftp_list.hpp"
+#include "cli/sftp_source.hpp"
 #include "cli/sftp_sync.hpp"
 #include "cli/sftp_words.hpp"
 #include "cli/verb.hpp"
@@ -34,7 +35,22 @@ sftp_work get_work(sftp_round& all, std::vector<std::string> remote) {
     };
 }
 
+/// Files of one host to every other.
+awaitable<> copy_from_source(sftp_source& source, sftp::client& to, sftp_copy how,
+                             std::string remote) {
+    auto* const from = co_await source.files();
+    co_await copy_between(*from, source.paths(), to, std::move(how), std::move(remote));
+}
+
+struct at_exit {
+    sftp_round& all;
+    ~at_exit() {
+        if (all.at_end) all.at_end();
+    }
+};
+
 awaitable<int> visit_all(fan_out& round, std::vector<host_errand> errands, sftp_round& all) {
+    at_exit const leave{all};
     auto const totals = co_await round.run(std::move(errands), nullptr);
     if (all.here.words().json)
         all.here.out().record(json::record("summary", "sftp")
@@ -66,6 +82,7 @@ int visit(sftp_round& all, std::vector<sftp_errand> const& wanted, work_maker co
     }
     ssh_login login(here, w.login);
     fan_out round(here, login, w.pace);
+    all.round = &round;
     return here.run(visit_all(round, std::move(errands), all));
 }
 
@@ -84,6 +101,20 @@ int run_sync(environment& here, sftp_words const& w) {
     auto const of = parse_sync(w);
     auto const make = [&of](sftp_round& round, auto const&) { return sync_work(round, of); };
     return visit(all, {of.where}, make);
+}
+
+int run_copy(environment& here, sftp_words const& w) {
+    if (w.resume) throw usage_error("copy has no --resume");
+    sftp_round all{here, w};
+    sftp_source source(all, get_errands(w));
+    all.at_end = [&source] { source.leave(); };
+    auto const make = [&source](sftp_round&, std::vector<std::string> remote) -> sftp_work {
+        return
+            [&source, remote = remote.front()](sftp::client& to, sftp_copy how, targets::target) {
+                return copy_from_source(source, to, std::move(how), remote);
+            };
+    };
+    return visit(all, {put_errand(w)}, make);
 }
 
 int run_list(environment& here, sftp_words const& w) {
@@ -126,6 +157,8 @@ void add_sftp(CLI::App& app, action& chosen) {
                      "Make a folder like another by copying what differs", 2, run_sync);
     sync->add_flag("--delete", w->remove, "Remove what the source does not have");
     sync->add_flag("-n,--dry-run", w->dry_run, "Tell what would be done, and do nothing");
+    add("copy", "SOURCE:REMOTE... TARGET:REMOTE",
+        "Copy files of one host to every other, through this one", 2, run_copy);
     auto* list = add("ls", "TARGET:REMOTE...", "List files of every host", 1, run_list);
     list->add_flag("-l,--long", w->details, "Mode, owner, group, size and time of each");
 }

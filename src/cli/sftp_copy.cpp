@@ -77,14 +77,38 @@ awaitable<std::vector<std::string>> found_files(sftp::client& host, std::string 
     co_return found;
 }
 
+awaitable<std::vector<std::string>> all_files(sftp::client& host, std::vector<std::string> patterns,
+                                              std::string verb) {
+    std::vector<std::string> all;
+    for (auto& pattern : patterns) {
+        if (pattern.empty()) pattern = ".";
+        auto const found = co_await found_files(host, pattern, verb);
+        all.insert(all.end(), found.begin(), found.end());
+    }
+    co_return all;
+}
+
+awaitable<> copy_between(sftp::client& from, std::vector<std::string> paths, sftp::client& to,
+                         sftp_copy how, std::string remote) {
+    auto const sources = co_await all_files(from, std::move(paths), "copy");
+    if (remote.empty()) remote = ".";
+    bool into = sources.size() > 1 || remote.ends_with('/');
+    if (!into) into = co_await is_remote_folder(to, remote);
+    tally sum(how);
+    for (auto const& source : sources) {
+        auto target = remote;
+        if (into) {
+            auto const name = co_await name_of(from, source);
+            target = (target.ends_with('/') ? target : target + '/') + name;
+        }
+        auto options = sum.next(how.how);
+        co_await sftp::copy(from, source, to, std::move(target), std::move(options));
+    }
+}
+
 awaitable<> copy_from(sftp::client& host, sftp_copy how, std::vector<std::string> remote,
                       fs::path local, bool into_folder) {
-    std::vector<std::string> sources;
-    for (auto& pattern : remote) {
-        if (pattern.empty()) pattern = ".";
-        auto const found = co_await found_files(host, pattern, "get");
-        sources.insert(sources.end(), found.begin(), found.end());
-    }
+    auto const sources = co_await all_files(host, std::move(remote), "get");
     auto look = [&] {
         if (into_folder) fs::create_directories(local);
         return fs::is_directory(local);

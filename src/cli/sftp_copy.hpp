@@ -34,4 +34,8 @@ awaitable<std::vector<std::string>> found_files(sftp::client& host, std::string 
 awaitable<> copy_from(sftp::client& host, sftp_copy how, std::vector<std::string> remote,
                       std::filesystem::path local, bool into_folder);
 
+/// Files of one host, as copy_from() takes them, to another as copy_to() does.
+awaitable<> copy_between(sftp::client& from, std::vector<std::string> paths, sftp::client& to,
+                         sftp_copy how, std::string remote);
+
 } // namespace trawl::cli

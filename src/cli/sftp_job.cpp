@@ -25,7 +25,8 @@ public:
 
     awaitable<> work(ssh::session& on) override {
         try {
-            auto options = client_options();
+            auto const hosts = std::min<std::uint64_t>(all_.words.pace.jobs, all_.targets);
+            auto options = sftp_options(all_, hosts);
             auto files = co_await sftp::open(on, std::move(options));
             auto how = copy_options();
             co_await work_(files, std::move(how), at_);
@@ -54,19 +55,6 @@ public:
     }
 
 private:
-    sftp::options client_options() const {
-        sftp::options how;
-        how.blocking = &all_.here.blocking();
-        if (all_.words.login.timeout > 0)
-            how.timeout = std::chrono::milliseconds(
-                static_cast<std::int64_t>(all_.words.login.timeout * 1000));
-        // Bytes in flight are bounded over all hosts: 64 MiB, and no more than 2 MiB for one.
-        constexpr std::uint64_t most = 2048;
-        auto const hosts = std::min<std::uint64_t>(all_.words.pace.jobs, all_.targets);
-        how.requests = std::clamp<std::uint64_t>(most / hosts, 4, 64);
-        return how;
-    }
-
     sftp_copy copy_options() {
         sftp_copy job;
         job.blocking = &all_.here.blocking();
@@ -135,6 +123,18 @@ private:
 };
 
 } // namespace
+
+sftp::options sftp_options(sftp_round const& all, std::uint64_t clients) {
+    sftp::options how;
+    how.blocking = &all.here.blocking();
+    if (all.words.login.timeout > 0)
+        how.timeout =
+            std::chrono::milliseconds(static_cast<std::int64_t>(all.words.login.timeout * 1000));
+    // Bytes in flight are bounded over all hosts: 64 MiB, and no more than 2 MiB for one.
+    constexpr std::uint64_t most = 2048;
+    how.requests = std::clamp<std::uint64_t>(most / clients, 4, 64);
+    return how;
+}
 
 std::unique_ptr<host_job> make_sftp_job(sftp_round& all, sftp_work work, targets::target at) {
     return std::make_unique<sftp_job>(all, std::move(work), std::move(at));

@@ -234,3 +234,24 @@ TEST_CASE("a word with a colon names files of hosts, unless it begins as a path"
     for (auto const* word : {"a", "./a:b", "/a:b", ":a", "", "[::1]"})
         CHECK_FALSE(cli::is_remote(word));
 }
+
+TEST_CASE("trawl sftp copy brings files of one host to others", "[cli][sftp]") {
+    copy_lab l;
+    fs::create_directories(l.there / "tree");
+    write_text(l.there / "tree/a", "aa");
+    write_text(l.there / "b", "bbb");
+    auto const to = [&](char const* name) { return "127.0.0.2:" + (l.here / name).string(); };
+    auto const done = l.sftp({"copy", l.remote("b"), to("new")});
+    CHECK(done.err.empty());
+    CHECK(done.out == "127.0.0.2: 1 files, 3 bytes\n");
+    CHECK(read_text(l.here / "new") == "bbb");
+    fs::create_directory(l.here / "into");
+    CHECK(l.sftp({"copy", "-r", l.remote("*"), to("into")}, true).records().at(0).at("files") == 2);
+    CHECK(read_text(l.here / "into/tree/a") == "aa");
+    CHECK(l.sftp({"copy", l.remote("none"), to("x")}).code == cli::some_failed);
+    auto const nobody = l.sftp({"copy", "127.0.0.3:/x", to("x")});
+    CHECK(nobody.err.find("127.0.0.3") != nobody.err.npos);
+    CHECK(nobody.code == cli::nothing_reached);
+    CHECK(l.sftp({"copy", l.remote("b", "127.0.0.1,127.0.0.2"), to("x")}).code == cli::usage);
+    CHECK(l.sftp({"copy", "--resume", l.remote("b"), to("x")}).code == cli::usage);
+}
