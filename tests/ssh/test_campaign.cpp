@@ -24,7 +24,7 @@ ssh::options through(std::uint16_t proxy, sshd const& at) {
     auto how = good_options(at);
     auto const line = at.known_hosts_line();
     how.port = proxy;
-    how.known->parse("[127.0.0.1]:" + std::to_string(proxy) + line.substr(line.find(' ')), "proxy");
+    how.known->parse(known_hosts_line(proxy, line.substr(line.find(' ') + 1)), "proxy");
     return how;
 }
 
@@ -49,76 +49,39 @@ struct tally {
     std::size_t whole = 0, failed = 0, timed_out = 0;
 };
 
-/// One session from its connection to its end; a whole one has the whole answer.
-awaitable<> attempt(ssh::options how, std::string command, std::string answer, tally& sum) {
-    auto const executor = co_await asio::this_coro::executor;
+/// Makes one visit and counts how it ends.
+awaitable<> counted(awaitable<> visit, tally& sum) {
     try {
-        ssh::session host(executor, how);
-        co_await host.connect();
-        auto const done = co_await host.exec(std::move(command));
-        CHECK(done.exit_status == 0);
-        CHECK((done.out == answer)); // not printed
+        co_await std::move(visit);
         ++sum.whole;
-    } catch (ssh::failure const& thrown) {
+    } catch (trawl::error const& thrown) {
         ++sum.failed;
         sum.timed_out += thrown.code() == trawl::errc::timed_out;
     }
 }
 
-/// A campaign against the lab: `sessions` through a proxy whose faults come from `seed`.
-class campaign {
+/// One session from its connection to its end; a whole one has the whole answer.
+awaitable<> ask(ssh::options how, std::string command, std::string answer) {
+    ssh::session host(co_await asio::this_coro::executor, how);
+    co_await host.connect();
+    auto const done = co_await host.exec(std::move(command));
+    CHECK(done.exit_status == 0);
+    CHECK((done.out == answer)); // not printed
+}
+
+awaitable<> attempt(ssh::options how, std::string command, std::string answer, tally& sum) {
+    co_await counted(ask(std::move(how), std::move(command), std::move(answer)), sum);
+}
+
+/// Faults by chance, anywhere from the banner to behind the end; as often in the first 100 bytes as
+/// in the next 1,000.
+class misfortune {
 public:
-    campaign(std::size_t sessions, unsigned seed) : sessions_(sessions), chance_(seed) {}
+    explicit misfortune(unsigned seed) : chance_(seed) {}
+    bool on = false;
 
-    awaitable<> run() {
-        auto const executor = co_await asio::this_coro::executor;
-        lab::options served;
-        served.hosts = {asio::ip::make_address("127.7.11.1")};
-        served.canned["answer"].out = answer_;
-        served.login_grace = 2s;
-        lab::world world(executor, std::move(served));
-        faulty_proxy proxy(executor, {world.hosts().front(), world.ssh_port()},
-                           [this] { return next_fault(); });
-        auto scene = [&](task_group& group) -> awaitable<> {
-            group.spawn_background(world.serve());
-            group.spawn_background(proxy.serve());
-            auto const how = options_for(world, proxy.port());
-            spoil_ = false;
-            co_await attempt(how, "answer", answer_, sum_); // opens what stays open
-            co_await quiet(world, proxy);
-            auto const before = open_descriptors();
-            spoil_ = true;
-            co_await all_sessions(how);
-            co_await quiet(world, proxy);
-            CHECK(open_descriptors() == before);
-            CHECK(world.stats().open == 0);
-        };
-        co_await with_group(scene);
-        CHECK(sum_.whole + sum_.failed == sessions_ + 1);
-        CHECK(sum_.whole > sessions_ / 8);
-        CHECK(sum_.failed > sessions_ / 8);
-        CHECK(sum_.timed_out > 0);
-        CHECK(proxy.flipped() > 0);
-    }
-
-private:
-    ssh::options options_for(lab::world const& world, std::uint16_t port) const {
-        ssh::options how{.host = "127.0.0.1"};
-        how.port = port;
-        how.user = world.user();
-        how.identities = {ssh::load_private_key(world.key_path())};
-        how.known = std::make_shared<ssh::host_keys>();
-        auto const line = read_text(world.known_hosts_path());
-        how.known->parse("[127.0.0.1]:" + std::to_string(port) + line.substr(line.find(' ')),
-                         "lab");
-        how.timeouts.handshake = how.timeouts.auth = how.timeouts.exec = 1s;
-        return how;
-    }
-
-    /// Anything, anywhere from the banner to behind the end; as often in the first 100 bytes as in
-    /// the next 1,000.
-    fault next_fault() {
-        if (!spoil_) return {};
+    fault next() {
+        if (!on) return {};
         std::uniform_real_distribution<> digits(0, 4.8);
         fault made;
         made.what = static_cast<kind>(chance_() % 4);
@@ -127,42 +90,170 @@ private:
         return made;
     }
 
-    awaitable<> all_sessions(ssh::options how) {
+private:
+    std::mt19937 chance_;
+};
+
+/// Many visits, 32 at once, through a proxy that spoils them: all end, and all that was open is
+/// closed.
+class campaign {
+public:
+    using tour = std::function<awaitable<>(ssh::options)>;
+
+    explicit campaign(std::size_t visits) : visits_(visits), chance_(20'261'127) {}
+
+    /// `served`: what the proxy leads to; `login`: how to get in there, by the proxy's port;
+    /// `at_rest`: there as well.
+    awaitable<> run(tcp::endpoint served, std::function<ssh::options(std::uint16_t)> login,
+                    tour visit, std::function<bool()> at_rest) {
+        faulty_proxy proxy(co_await asio::this_coro::executor, served,
+                           [this] { return chance_.next(); });
+        auto const quiet = [&] { return proxy.open() == 0 && at_rest(); };
+        auto how = login(proxy.port());
+        how.timeouts.handshake = how.timeouts.auth = how.timeouts.exec = 1s;
+        auto scene = [&](task_group& group) -> awaitable<> {
+            group.spawn_background(proxy.serve());
+            co_await counted(visit(how), sum_); // opens what stays open
+            CHECK(sum_.whole == 1);
+            co_await until(quiet);
+            auto const before = open_descriptors();
+            chance_.on = true;
+            co_await all_visits(visit, how);
+            co_await until(quiet);
+            CHECK(open_descriptors() == before);
+            CHECK(quiet());
+        };
+        co_await with_group(scene);
+        CHECK(sum_.whole + sum_.failed == visits_ + 1);
+        CHECK(sum_.whole > visits_ / 16);
+        CHECK(sum_.failed > visits_ / 8);
+        CHECK(sum_.timed_out > 0);
+        CHECK(proxy.flipped() > 0);
+    }
+
+private:
+    awaitable<> all_visits(tour visit, ssh::options how) {
         limiter places(32);
         auto all = [&](task_group& group) -> awaitable<> {
-            for (std::size_t i = 0; i < sessions_; ++i) {
+            for (std::size_t i = 0; i < visits_; ++i) {
                 auto place = co_await places.acquire();
-                group.spawn(one(how, std::move(place)));
+                group.spawn(one(visit(how), std::move(place)));
             }
         };
         co_await with_group(all);
     }
 
-    awaitable<> one(ssh::options how, [[maybe_unused]] limiter::ticket place) {
-        co_await attempt(std::move(how), "answer", answer_, sum_);
+    awaitable<> one(awaitable<> visit, [[maybe_unused]] limiter::ticket place) {
+        co_await counted(std::move(visit), sum_);
     }
 
-    /// Until the servers have noticed the ends.
-    static awaitable<> quiet(lab::world const& world, faulty_proxy const& proxy) {
-        for (int i = 0; i < 1000 && (world.stats().open > 0 || proxy.open() > 0); ++i)
-            co_await sleep_for(10ms);
+    /// The servers notice the ends a moment later.
+    static awaitable<> until(std::function<bool()> quiet) {
+        for (int i = 0; i < 1000 && !quiet(); ++i) co_await sleep_for(10ms);
     }
 
-    std::size_t sessions_;
-    std::mt19937 chance_;
-    bool spoil_ = false;
+    std::size_t visits_;
+    misfortune chance_;
     tally sum_;
-    std::string answer_ = std::string(30'000, 'a') + "end\n";
 };
+
+/// `few` in the suite, which has to end soon; with TRAWL_LONG=N `share` percent of N visits, of
+/// 100,000 if N is 1.
+std::size_t visits(std::size_t few, std::size_t share) {
+    char const* const wanted = std::getenv("TRAWL_LONG");
+    if (!wanted) return few;
+    auto const all = std::strtoul(wanted, nullptr, 10);
+    return std::max(few, (all > 1 ? all : 100'000) * share / 100);
+}
+
+/// Runs a campaign against sshd.
+void campaign_at(sshd const& at, std::size_t visits, campaign::tour visit) {
+    campaign many(visits);
+    auto const login = [&](std::uint16_t proxy) { return through(proxy, at); };
+    auto body = [&]() -> awaitable<> {
+        tcp::endpoint const target(asio::ip::address_v4::loopback(), at.port());
+        co_await many.run(target, login, visit, [] { return true; });
+    };
+    run(body, visits > 1000 ? std::chrono::seconds(7200) : 60s);
+}
 
 } // namespace
 
 TEST_CASE("sessions that are cut, stalled or spoilt end in time, and leave nothing open",
           "[ssh][campaign]") {
-    std::size_t const sessions = std::getenv("TRAWL_LONG") ? 100'000 : 300;
-    campaign many(sessions, 20'261'127);
-    auto body = [&]() -> awaitable<> { co_await many.run(); };
+    auto const sessions = visits(200, 80);
+    std::string const answer = std::string(30'000, 'a') + "end\n";
+    campaign many(sessions);
+    auto body = [&]() -> awaitable<> {
+        lab::options served;
+        served.hosts = {asio::ip::make_address("127.7.11.1")};
+        served.canned["answer"].out = answer;
+        served.login_grace = 2s;
+        lab::world world(co_await asio::this_coro::executor, std::move(served));
+        auto const login = [&](std::uint16_t proxy) {
+            ssh::options how{.host = "127.0.0.1"};
+            how.port = proxy;
+            how.user = world.user();
+            how.identities = {ssh::load_private_key(world.key_path())};
+            how.known = std::make_shared<ssh::host_keys>();
+            auto const line = read_text(world.known_hosts_path());
+            auto const key = line.substr(line.find(' ') + 1);
+            how.known->parse(known_hosts_line(proxy, key), "lab");
+            return how;
+        };
+        auto const visit = [&](ssh::options how) { return ask(std::move(how), "answer", answer); };
+        auto const at_rest = [&] { return world.stats().open == 0; };
+        auto scene = [&](task_group& group) -> awaitable<> {
+            group.spawn_background(world.serve());
+            tcp::endpoint const target(world.hosts().front(), world.ssh_port());
+            co_await many.run(target, login, visit, at_rest);
+        };
+        co_await with_group(scene);
+    };
     run(body, sessions > 1000 ? std::chrono::seconds(7200) : 60s);
+}
+
+TEST_CASE("copies whose connections are cut, stalled or spoilt end in time, and leave nothing open",
+          "[sftp][campaign]") {
+    scratch folder;
+    std::string const bytes(20'000, 'b');
+    write_text(folder / "here", bytes);
+    std::size_t number = 0;
+    auto const visit = [&](ssh::options how) -> awaitable<> {
+        auto const name = std::to_string(number++);
+        ssh::session host(co_await asio::this_coro::executor, how);
+        co_await host.connect();
+        sftp::options patient;
+        patient.timeout = 1s;
+        auto files = co_await sftp::open(host, patient);
+        auto const there = (folder / ("there" + name)).string();
+        auto const back = folder / ("back" + name);
+        co_await files.put(folder / "here", there);
+        co_await files.get(there, back);
+        CHECK((read_text(back) == bytes));
+        auto const attrs = co_await files.stat(there);
+        CHECK(attrs.size == bytes.size());
+        co_await files.remove(there);
+        std::filesystem::remove(back);
+    };
+    campaign_at(server(), visits(50, 10), visit);
+}
+
+TEST_CASE("sessions through others that are cut, stalled or spoilt end in time, and leave nothing "
+          "open",
+          "[ssh][jump][campaign]") {
+    // Both the jump and what goes through it are spoilt.
+    auto const visit = [](ssh::options how) -> awaitable<> {
+        auto const jump = std::make_shared<ssh::session>(co_await asio::this_coro::executor, how);
+        co_await jump->connect();
+        how.jump = jump;
+        auto both = [&](task_group& group) -> awaitable<> {
+            for (int i = 0; i < 2; ++i) group.spawn(ask(how, "echo behind", "behind\n"));
+            co_return;
+        };
+        co_await with_group(both);
+    };
+    campaign_at(server(), visits(50, 10), visit);
 }
 
 TEST_CASE("a bit that was flipped on the way is refused under every cipher", "[ssh][faults]") {
