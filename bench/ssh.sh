@@ -64,7 +64,11 @@ start() {
     lab)
         hosts "$size" >"$work/lab.hosts"
         "$trawl" lab --hosts "@$work/lab.hosts" --ssh-port "${port[lab]}" --smtp-port 0 --dir "$work/lab" 2>"$work/lab.log" &
+        servers+=($!)
+        until [[ -s $work/lab/known_hosts ]]; do kill -0 $! || exit 1; sleep 0.05; done
+        # asyncssh does not take the key as libssh writes it.
         key[lab]=$work/lab.key known[lab]=$work/lab/known_hosts
+        cp "$work/lab/id_ed25519" "${key[lab]}" && ssh-keygen -q -p -N '' -f "${key[lab]}" >/dev/null || exit 1
         ;;
     sshd)
         ssh-keygen -q -t ed25519 -N '' -f "$work/sshd.host" || exit 1
@@ -72,18 +76,17 @@ start() {
             "PidFile none" "PermitRootLogin yes" "MaxStartups 1000" "UseDNS no" "PrintMotd no" "LogLevel ERROR" >"$work/sshd.config"
         mkdir -p /run/sshd
         "$(type -P sshd || echo /usr/sbin/sshd)" -D -e -f "$work/sshd.config" 2>"$work/sshd.log" &
+        servers+=($!)
         known_hosts "${port[sshd]}" "$(cut -d' ' -f1,2 "$work/sshd.host.pub")" >"$work/sshd.known"
         ;;
     dropbear)
         dropbearkey -t ed25519 -f "$work/dropbear.host" 2>/dev/null | grep '^ssh-ed25519' >"$work/dropbear.pub" || exit 1
         "$(type -P dropbear || echo /usr/sbin/dropbear)" -F -E -p "${port[dropbear]}" -r "$work/dropbear.host" 2>"$work/dropbear.log" &
+        servers+=($!)
         known_hosts "${port[dropbear]}" "$(cut -d' ' -f1,2 "$work/dropbear.pub")" >"$work/dropbear.known"
         ;;
     esac
-    servers+=($!)
     until_it_answers "${port[$1]}" "$1"
-    # asyncssh does not take the key as libssh writes it.
-    [[ $1 == lab ]] && cp "$work/lab/id_ed25519" "${key[lab]}" && ssh-keygen -q -p -N '' -f "${key[lab]}" >/dev/null
     cat >"$work/$1.ssh_config" <<END
 Host *
     Port ${port[$1]}

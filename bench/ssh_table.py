@@ -26,10 +26,10 @@ def show(rows):
         if name in ours:
             ours[name] = (median(wall), median(cpu))
     base = ours["trawl"] or ours["library"]
-    print(f"{'':10}{'wall ms':>24}{'x':>7}{'CPU ms each':>26}{'x':>7}{'RSS MB':>8}{'failed':>8}")
+    print(f"{'':10}{'wall ms':>24}{'x':>7}{'CPU ms each':>28}{'x':>7}{'RSS MB':>8}{'failed':>8}")
     for name, wall, cpu, rss, failed in rows:
         ratios = [f"{median(v) / b:.1f}" for v, b in zip((wall, cpu), base)] if base else ["", ""]
-        print(f"{name:10}{spread(wall, 0):>24}{ratios[0]:>7}{spread(cpu, 3):>26}{ratios[1]:>7}{rss:8.1f}{failed:8.0f}")
+        print(f"{name:10}{spread(wall, 0):>24}{ratios[0]:>7}{spread(cpu, 3):>28}{ratios[1]:>7}{rss:8.1f}{failed:8.0f}")
 
 
 for workload, tools in runs.items():
