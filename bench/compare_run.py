@@ -105,7 +105,7 @@ def run(measure_program, command, work, stdin="/dev/null", limit=60):
     code = int(code)
     note = f"killed: more than {bound / 1024:.0f} MB" if too_big else f"did not end in {limit:.0f} s" if code == 124 else ""
     return {"wall_ms": float(wall), "cpu_ms": float(cpu), "rss_mb": int(rss) / 1024, "switches": used.ru_nvcsw + used.ru_nivcsw,
-            "threads": threads, "code": code, "note": note, "out": out, "said": last_line(err)}
+            "threads": threads, "code": code, "note": note, "stopped": bool(note) or code >= 126, "out": out, "said": last_line(err)}
 
 
 def last_line(file, having=""):

@@ -81,10 +81,14 @@ public:
         auto const echo = make_echo();
         auto const began = steady_clock::now();
         if (::send(fd_, echo.data(), echo.size(), 0) < 0) throw failed("send");
-        while (wait_until(began + timeout_))
-            if (is_reply())
-                return std::chrono::duration<double, std::milli>(steady_clock::now() - began)
-                    .count();
+        // The last look does not wait: what came while this thread did not run counts, too.
+        for (bool over = false; !over;) {
+            over = !wait_until(began + timeout_);
+            auto answers = receive(over ? MSG_DONTWAIT : 0);
+            while (over && answers && !*answers) answers = receive(MSG_DONTWAIT);
+            std::chrono::duration<double, std::milli> const rtt = steady_clock::now() - began;
+            if (answers.value_or(false)) return rtt.count();
+        }
         return std::nullopt;
     }
 
@@ -108,11 +112,12 @@ private:
         return ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0;
     }
 
-    /// Blocks for a packet; true when it answers the last echo.
-    bool is_reply() {
+    /// Whether a packet answers the last echo; nullopt: none came.
+    std::optional<bool> receive(int flags) {
         std::array<std::uint8_t, 256> packet;
-        auto const size = ::recv(fd_, packet.data(), packet.size(), 0);
+        auto const size = ::recv(fd_, packet.data(), packet.size(), flags);
         if (size < 0 && errno != EAGAIN && errno != EINTR) throw failed("recv");
+        if (size < 0) return std::nullopt;
         std::size_t const header = (packet[0] & 15u) * 4;
         if (size < static_cast<ssize_t>(header + 8)) return false;
         std::uint16_t sequence = 0;
