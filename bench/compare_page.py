@@ -24,12 +24,15 @@ def decades(low, high):
     return list(range(first, max(last, first + 1) + 1))
 
 
-def spread_apart(places, gap):
-    """Moves labels down until none covers another; keeps their order."""
+def spread_apart(places, gap, bottom):
+    """Where labels go so that none covers another: down from their places, then up again from the bottom; their order stays."""
+    ordered = sorted(places)
     moved = []
-    for place in sorted(places):
+    for place in ordered:
         moved.append(max(place, moved[-1] + gap) if moved else place)
-    return dict(zip(sorted(places), moved))
+    for i in reversed(range(len(moved))):
+        moved[i] = min(moved[i], moved[i + 1] - gap if i + 1 < len(moved) else bottom)
+    return dict(zip(ordered, moved))
 
 
 def short(power):
@@ -63,7 +66,7 @@ def plot(title, series, sizes):
         parts.append(f'<text x="{across(n):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{n:,}</text>')
     parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2:.1f}" y="{HEIGHT - 8}" text-anchor="middle">N</text>')
     others = [model for model in series if model not in LOOKS]
-    labels = spread_apart([down(points[-1][1]) + i * 1e-6 for i, points in enumerate(series.values()) if points], 13)
+    labels = spread_apart([down(points[-1][1]) + i * 1e-6 for i, points in enumerate(series.values()) if points], 13, HEIGHT - BOTTOM)
     for i, (model, points) in enumerate(series.items()):
         if not points:
             continue

@@ -80,8 +80,10 @@ class Plots(unittest.TestCase):
         self.assertEqual(compare_page.plot("x", {}, [16]), "")
 
     def test_labels_do_not_cover_each_other(self):
-        moved = sorted(compare_page.spread_apart([10, 11, 12, 80], 13).values())
-        self.assertEqual(moved, [10, 23, 36, 80])
+        self.assertEqual(sorted(compare_page.spread_apart([10, 11, 12, 80], 13, 200).values()), [10, 23, 36, 80])
+
+    def test_labels_do_not_leave_at_the_bottom(self):
+        self.assertEqual(sorted(compare_page.spread_apart([10, 95, 96, 97], 13, 100).values()), [10, 74, 87, 100])
 
     def test_rows_that_lost_something_are_not_drawn(self):
         rows = [compare_table.row("icmp", "async", 16, rounds([2])), compare_table.row("icmp", "pool", 16, rounds([1], lost=1))]
