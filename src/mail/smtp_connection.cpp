@@ -215,8 +215,7 @@ awaitable<> connection::handshake() {
     }
     banner_until_ = clock::now() + to_->options.limits.banner;
     auto binding = wire_->channel_binding();
-    talk_->secured(to_->verifies(), std::move(binding.name),
-                   std::move(binding.bytes));
+    talk_->secured(to_->verifies(), std::move(binding.name), std::move(binding.bytes));
 }
 
 /// One step of the dialogue: what is to be written, and the next reply, within the phase's

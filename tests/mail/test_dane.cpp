@@ -38,7 +38,7 @@ struct world {
         host.offer_tls(of_mx1().file("chain.pem"), of_mx1().file("server.key"));
         how.port = host.port();
         how.helo = "client.example";
-        how.limits = smtp::timeouts::scaled(0.01);
+        how.limits = smtp::timeouts::scaled(0.1);
     }
     void tlsa(dns::tlsa const& one) { names.tlsa(host.port(), "mx1.d.example", one); }
     zones names;
@@ -59,7 +59,7 @@ std::string send(std::function<void(world&)> prepare, bool require_tls = false) 
             here.host.start(group);
             dns::resolver::options from;
             from.servers = {here.names.server.where()};
-            from.timeout = 200ms;
+            from.timeout = 2s;
             from.tries = 1;
             dns::resolver resolver(executor, from);
             smtp::direct direct(executor, resolver, here.how);

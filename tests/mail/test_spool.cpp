@@ -69,7 +69,7 @@ struct world {
         names.address("mx1.d.example", "127.0.0.2");
         names.missing = {"gone.example"};
         resolver_options.servers = {names.server.where()};
-        resolver_options.timeout = 200ms;
+        resolver_options.timeout = 2s;
         resolver_options.tries = 1;
         how.folder = folder.path / "spool";
         how.now = [this] {
@@ -77,7 +77,7 @@ struct world {
         };
         direct.port = host.port();
         direct.helo = "client.example";
-        direct.limits = smtp::timeouts::scaled(0.01);
+        direct.limits = smtp::timeouts::scaled(0.1);
     }
     std::size_t files(std::string const& part) const {
         std::size_t count = 0;

@@ -101,7 +101,7 @@ struct world {
         how.https_port = web.port();
         how.mta_sts = true;
         how.helo = "client.example";
-        how.limits = smtp::timeouts::scaled(0.01);
+        how.limits = smtp::timeouts::scaled(0.1);
         how.ca_file = of_web().file("ca.pem");
     }
     void start(task_group& group) {
@@ -112,7 +112,7 @@ struct world {
     dns::resolver::options resolver() const {
         dns::resolver::options made;
         made.servers = {names.server.where()};
-        made.timeout = 200ms;
+        made.timeout = 2s;
         made.tries = 1;
         made.cached = 0;
         return made;
@@ -335,7 +335,7 @@ TEST_CASE("policies that are not to be enforced, or cannot be had, change nothin
         [](world& here) { here.web.reply = http(enforce, "200 OK", "text/html"); },
         [](world& here) { here.web.reply = http("no policy"); },
         [](world& here) { here.web.reply = "rubbish\r\n"; },
-        [](world& here) { here.web.hangs = true; },
+        [](world& here) { here.web.hangs = true, here.how.limits.tls = 300ms; },
         [](world& here) { here.names.broken = {"mta-sts.d.example"}; },
         [](world& here) { here.names.missing = {"_mta-sts.d.example"}; },
         [](world& here) { here.how.ca_file = ""; }, // whose certificate nobody vouches for
