@@ -1,4 +1,5 @@
 #include "cli/prompt.hpp"
+#include "cli/ssh_forward.hpp"
 #include "cli/ssh_job.hpp"
 #include "cli/targets.hpp"
 #include "cli/verb.hpp"
@@ -16,8 +17,6 @@
 namespace trawl::cli {
 namespace {
 
-constexpr std::size_t most_input = 64u << 20;
-
 /// What the command line said.
 struct words {
     std::vector<std::string> targets, excludes;
@@ -25,30 +24,21 @@ struct words {
     bool stream = false, group = false, feed_stdin = false, as_root = false;
     login_words login;
     fan_out_options pace;
+    forward_words ports;
     std::size_t max_output = 1024 * 1024;
 };
 
-/// All of a file or pipe; blocks until it ends. Every host gets it, and not all at the same time,
-/// so it is kept.
-std::shared_ptr<std::string const> read_input(int file, std::string const& name) {
-    auto text = std::make_shared<std::string>();
-    std::string piece(64 * 1024, '\0');
-    for (;;) {
-        auto const got = ::read(file, piece.data(), piece.size());
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) throw error(std::error_code(errno, std::generic_category()), "read " + name);
-        if (got == 0) return text;
-        text->append(piece, 0, static_cast<std::size_t>(got));
-        if (text->size() > most_input)
-            throw usage_error(fmt::format("{} has more than {} MiB", name, most_input >> 20));
-    }
-}
-
-std::shared_ptr<std::string const> read_script(std::string const& name) {
+std::shared_ptr<ssh_input const> read_script(std::string const& name, environment& here) {
     int const file = ::open(name.c_str(), O_RDONLY | O_CLOEXEC);
     if (file < 0) throw error(std::error_code(errno, std::generic_category()), "--script " + name);
-    std::shared_ptr<int const> const owner(&file, [](int const* f) { ::close(*f); });
-    return read_input(file, name);
+    return std::make_shared<ssh_input>(file, name, here.blocking());
+}
+
+std::shared_ptr<ssh_input const> read_stdin(environment& here) {
+    int const file = ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+    if (file < 0)
+        throw error(std::error_code(errno, std::generic_category()), "read standard input");
+    return std::make_shared<ssh_input>(file, "standard input", here.blocking());
 }
 
 std::string joined(std::vector<std::string> const& all) {
@@ -66,18 +56,19 @@ std::shared_ptr<net::secret const> find_sudo_password(words const& w) {
     return std::make_shared<net::secret>(std::move(*typed));
 }
 
-ssh_command find_command(words const& w, std::vector<std::string> const& command) {
-    ssh_command what{.line = joined(command)};
+ssh_command find_command(words const& w, environment& here) {
+    ssh_command what{.line = joined(here.words().command)};
     what.max_output = w.max_output;
     if (!w.script.empty()) {
         // The words become the script's parameters.
         what.line = what.line.empty() ? "/bin/sh -s" : "/bin/sh -s -- " + what.line;
-        what.input = read_script(w.script);
+        what.input = read_script(w.script, here);
     }
+    if (w.ports.alone) return what;
     if (what.line.empty()) throw usage_error("no command: trawl ssh TARGET... -- COMMAND");
     what.as_root = w.as_root || !w.sudo_password_file.empty();
     if (what.as_root) what.sudo_password = find_sudo_password(w);
-    if (w.feed_stdin) what.input = read_input(STDIN_FILENO, "standard input");
+    if (w.feed_stdin) what.input = read_stdin(here);
     return what;
 }
 
@@ -94,6 +85,9 @@ void check(words const& w, environment& here) {
         throw usage_error("--stdin: standard input is the list of targets");
     check_login(w.login);
     if (w.group && here.words().json) throw usage_error("--group is for text, not for --json");
+    if (w.ports.alone && !w.ports.any()) throw usage_error("-N is for -L, -R or -D");
+    bool const command = !here.words().command.empty() || !w.script.empty();
+    if (w.ports.alone && command) throw usage_error("-N is without a command");
 }
 
 int run(environment& here, words const& w) {
@@ -103,9 +97,16 @@ int run(environment& here, words const& w) {
     auto hosts = read_targets(w.targets, w.excludes);
     if (only && w.targets.empty()) hosts = only->list();
     if (hosts.empty() && !only) throw usage_error("no target is left");
-    auto const what = find_command(w, here.words().command);
+    auto const rules = parse_forwards(w.ports);
+    if (!rules.empty() && hosts.size() != 1)
+        throw usage_error(fmt::format("-L, -R and -D are for one target, not {}", hosts.size()));
+    auto const what = find_command(w, here);
     auto const writer = find_writer(w, here);
-    auto job = [&](targets::target const& at) { return make_command_job(at, what, *writer); };
+    auto job = [&](targets::target const& at) {
+        auto command = make_command_job(at, what, *writer);
+        if (rules.empty()) return command;
+        return make_forward_job(here, rules, w.ports.alone, std::move(command));
+    };
     std::vector<host_errand> errands{{std::move(hosts), std::move(job)}};
     ssh_login login(here, w.login);
     fan_out round(here, login, w.pace);
@@ -130,8 +131,7 @@ void add_output(CLI::App& verb, words& into) {
 void add_input(CLI::App& verb, words& into) {
     auto* script = verb.add_option("--script", into.script,
                                    "File to run as a shell script; COMMAND becomes its parameters");
-    verb.add_flag("--stdin", into.feed_stdin,
-                  "Standard input, up to 64 MiB, for every host's command")
+    verb.add_flag("--stdin", into.feed_stdin, "Standard input for every host's command")
         ->excludes(script);
     verb.add_flag("--become", into.as_root,
                   "Run it as root with sudo; asks once at the terminal for its password");
@@ -154,6 +154,7 @@ void add_ssh(CLI::App& app, action& chosen) {
     add_pace(*verb, w->pace);
     add_output(*verb, *w);
     add_input(*verb, *w);
+    add_forwards(*verb, w->ports);
     add_login(*verb, w->login);
     verb->callback([w, &chosen] { chosen = [w](environment& here) { return run(here, *w); }; });
 }

@@ -14,8 +14,6 @@
 namespace trawl::cli {
 namespace {
 
-constexpr std::size_t input_piece = 64 * 1024;
-
 /// One output stream: kept up to a bound, or cut into lines for the sink.
 class receiver {
 public:
@@ -106,9 +104,11 @@ private:
     }
 
     awaitable<> feed() {
-        auto const input = what_.input ? std::string_view(*what_.input) : std::string_view();
-        for (std::size_t at = 0; at < input.size(); at += input_piece) {
-            std::string piece(input.substr(at, input_piece));
+        ssh::input_source next;
+        if (what_.input) next = what_.input->source();
+        while (next) {
+            auto piece = co_await next();
+            if (piece.empty()) break;
             bool const taken = co_await process_.write(std::move(piece));
             if (!taken) co_return; // it has ended
         }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "cli/ssh_input.hpp"
+
 #include <trawl/net.hpp>
 #include <trawl/ssh.hpp>
 
@@ -14,7 +16,7 @@ namespace trawl::cli {
 /// What `trawl ssh` runs on every host.
 struct ssh_command {
     std::string line;
-    std::shared_ptr<std::string const> input{};         ///< for stdin; none: it is empty
+    std::shared_ptr<ssh_input const> input{};           ///< for stdin; none: it is empty
     std::size_t max_output = 1024 * 1024;               ///< kept of each stream
     bool as_root = false;                               ///< through sudo
     std::shared_ptr<net::secret const> sudo_password{}; ///< none: sudo must not ask for one
