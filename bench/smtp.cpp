@@ -25,12 +25,12 @@ struct counts {
     std::size_t accepted = 0, failed = 0;
 };
 
-std::shared_ptr<std::string const> text_of(std::size_t bytes) {
+mime::content text_of(std::size_t bytes) {
     std::string text = "From: <a@example.com>\r\nTo: <b@example.com>\r\n"
                        "Date: Sat, 01 Jan 2022 00:00:00 +0000\r\n"
                        "Message-Id: <1.2@bench.example.com>\r\nSubject: bench\r\n\r\n";
     while (text.size() < bytes) text += std::string(62, 'X') + "\r\n";
-    return std::make_shared<std::string const>(std::move(text));
+    return text;
 }
 
 awaitable<> fill(queue<smtp::outgoing>& messages, std::size_t count, std::size_t bytes) {
@@ -40,7 +40,7 @@ awaitable<> fill(queue<smtp::outgoing>& messages, std::size_t count, std::size_t
         one.tag = i;
         one.envelope.sender = "a@example.com";
         one.envelope.recipients.push_back("b@example.com");
-        one.content = [text](bool) { return *text; };
+        one.content = [text](mime::transport) { return text.open(); };
         auto pushing = messages.push(std::move(one));
         co_await std::move(pushing);
     }

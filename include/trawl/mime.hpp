@@ -154,7 +154,9 @@ public:
     /// Sender or else From, and To + Cc + Bcc without duplicates. Throws error(errc::no_sender or
     /// no_recipient).
     mime::envelope envelope() const;
-    /// An address is not ASCII: only transport::utf8 carries the message.
+    /// An address has a local part that is not ASCII, or a domain that has no A-labels (IDNA 2008):
+    /// only transport::utf8 carries the message. Other domains in UTF-8 are written as A-labels
+    /// elsewhere.
     bool needs_utf8() const;
 
     /// The message as a tree, header and all (mime_part.hpp); no Bcc. Throws error(errc::no_sender).

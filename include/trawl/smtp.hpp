@@ -97,12 +97,16 @@ struct outgoing {
     std::uint64_t tag = 0; ///< finds it again among the receipts of send_all
     std::string message_id;
     mime::envelope envelope;
-    /// The whole message, any line ends; called when a server is known, more than once should its
-    /// connection be lost. `eight_bit`: the server takes bytes above 127.
-    std::function<std::string(bool eight_bit)> content;
+    /// Opens the whole message, any line ends; called when it is known what the server takes, and
+    /// again should its connection be lost. It is read a block at a time on the loop, so that a
+    /// message of any size costs no memory. What it throws, and what reading throws, is the answer
+    /// for all recipients: refused for an error of mime::category(), else deferred.
+    std::function<std::unique_ptr<mime::source>(mime::transport way)> content;
     smtp::parameters parameters;
 
     static outgoing of(mime::message letter);
+    /// `content` as it is. Bytes above 127 go out unchanged even to a server without 8BITMIME.
+    static outgoing of(mime::envelope envelope, std::string content);
 };
 
 /// What a message's journey came to.
@@ -163,6 +167,9 @@ struct options {
 
 /// Sends messages to one server (RFC 5321) over one connection, which stays open between messages.
 ///
+/// A domain in UTF-8 goes out as A-labels (IDNA 2008); a local part that is not ASCII takes a server
+/// with SMTPUTF8.
+///
 /// Connects at the first send. PIPELINING, CHUNKING, SIZE, 8BITMIME, SMTPUTF8, DSN, LIMITS and
 /// STARTTLS are used when offered; AUTH by SCRAM-SHA-256(-PLUS), PLAIN, LOGIN or CRAM-MD5, only over
 /// verified TLS or on this machine. A connection without a greeting, as a server with a full backlog
@@ -188,8 +195,7 @@ public:
     /// message was taken is then not known.
     awaitable<receipt> send(mime::message letter);
 
-    /// Sends `content` (a whole message, any line ends) as it is. 8-bit content goes out unchanged
-    /// even to a server without 8BITMIME.
+    /// Sends outgoing::of(envelope, content).
     awaitable<receipt> send(mime::envelope envelope, std::string content);
 
     awaitable<receipt> send(outgoing one);

@@ -179,12 +179,12 @@ smtp::outgoing forward(std::string_view bytes, std::string const& from,
         auto const source = mime::content(wire).open();
         text = signer->sign(*source) + wire;
     }
-    one.content = [text = std::move(text)](bool) { return text; };
+    one.content = smtp::outgoing::of({}, std::move(text)).content;
     return one;
 }
 
 std::string shown_text(smtp::outgoing const& one) {
-    auto text = one.content(true);
+    auto text = mime::read_all(*one.content(mime::transport::utf8));
     std::erase(text, '\r');
     if (!text.ends_with('\n')) text += '\n';
     return text;

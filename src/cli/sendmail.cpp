@@ -162,12 +162,10 @@ void complete(raw_mail& mail, sendmail_options const& said, mime::envelope const
 smtp::outgoing outgoing_of(sendmail_options const& said, smart_host const& to) {
     auto const domain = mail_domain(to);
     auto mail = raw_mail::read(read_message(said.dot_ends));
-    smtp::outgoing one;
-    one.envelope = envelope_of(said, mail, domain);
+    auto envelope = envelope_of(said, mail, domain);
+    complete(mail, said, envelope, domain);
+    auto one = smtp::outgoing::of(std::move(envelope), mail.bytes());
     one.parameters = said.parameters;
-    complete(mail, said, one.envelope, domain);
-    one.message_id = mail.value("Message-ID");
-    one.content = [text = mail.bytes()](bool) { return text; };
     return one;
 }
 

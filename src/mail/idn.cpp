@@ -36,4 +36,15 @@ std::string to_ascii(std::string_view domain) {
     return std::string(result);
 }
 
+std::optional<std::string> ascii_address(std::string_view address) {
+    if (is_ascii(address)) return std::string(address);
+    auto const at = address.rfind('@');
+    if (at == address.npos || !is_ascii(address.substr(0, at))) return std::nullopt;
+    try {
+        return std::string(address.substr(0, at + 1)) + to_ascii(address.substr(at + 1));
+    } catch (error const&) {
+        return std::nullopt;
+    }
+}
+
 } // namespace trawl::mime::detail

@@ -5,6 +5,7 @@
 #include "mail/address.hpp"
 #include "mail/characters.hpp"
 #include "mail/encoding.hpp"
+#include "mail/idn.hpp"
 #include "mail/letter.hpp"
 #include "mail/media_type.hpp"
 
@@ -277,7 +278,7 @@ envelope message::envelope() const {
 bool message::needs_utf8() const {
     for (auto const* list : {&from_, &sender_, &reply_to_, &to_, &cc_, &bcc_})
         for (auto const& box : mailboxes_of(*list))
-            if (!detail::is_ascii(box.address)) return true;
+            if (!detail::ascii_address(box.address)) return true;
     return false;
 }
 

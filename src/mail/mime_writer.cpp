@@ -7,6 +7,7 @@
 #include "mail/encoding.hpp"
 #include "mail/header_fields.hpp"
 #include "mail/header_line.hpp"
+#include "mail/idn.hpp"
 #include "mail/letter.hpp"
 #include "mail/media_type.hpp"
 
@@ -32,12 +33,13 @@ bool is_message(std::string_view type) {
 std::string address_field(std::string_view name, std::vector<address> const& list, transport way) {
     header_line line(name);
     auto const mailbox_words = [&](mailbox const& box, std::string_view behind) {
-        if (way != transport::utf8 && !is_ascii(box.address))
+        auto const address = way == transport::utf8 ? box.address : ascii_address(box.address);
+        if (!address)
             throw error(errc::bad_address, fmt::format("\"{}\"", shown(box.address)),
                         "an address that is not ASCII needs a server with SMTPUTF8");
         if (!box.name.empty()) line.phrase(box.name);
-        line.word(box.name.empty() ? fmt::format("{}{}", box.address, behind)
-                                   : fmt::format("<{}>{}", box.address, behind));
+        line.word(box.name.empty() ? fmt::format("{}{}", *address, behind)
+                                   : fmt::format("<{}>{}", *address, behind));
     };
     for (std::size_t i = 0; i < list.size(); ++i) {
         std::string_view const comma = i + 1 < list.size() ? "," : "";

@@ -39,10 +39,7 @@ awaitable<receipt> client::send(mime::message letter) {
 }
 
 awaitable<receipt> client::send(mime::envelope envelope, std::string content) {
-    outgoing one;
-    one.envelope = std::move(envelope);
-    one.content = [content = std::move(content)](bool) { return content; };
-    return send(std::move(one));
+    return send(outgoing::of(std::move(envelope), std::move(content)));
 }
 
 awaitable<> client::send_all(queue<outgoing>& from,

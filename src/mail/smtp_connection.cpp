@@ -284,6 +284,7 @@ awaitable<> connection::upload(std::string_view first) {
             co_await with_timeout(limits.block, std::move(writing));
             chunk = talk_->take(block_size);
         }
+        if (talk_->at() == phase::closed) throw error(make_error_code(errc::closed), to_->peer());
         co_await sleep_for(limits.dot);
         throw error(trawl::errc::timed_out, to_->peer());
     };
@@ -313,8 +314,12 @@ awaitable<> connection::quit() {
 }
 
 void connection::begin(job_ptr one) {
-    one->bytes = one->what.content(talk_->can().eight_bit);
     ++begun_;
+    try {
+        one->open(talk_->can());
+    } catch (error const& e) {
+        return talk_->refuse(std::move(one), e);
+    }
     talk_->begin(std::move(one));
 }
 

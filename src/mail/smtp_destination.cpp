@@ -106,9 +106,20 @@ outgoing outgoing::of(mime::message letter) {
     outgoing one;
     one.envelope = letter.envelope();
     one.message_id = letter.message_id();
-    one.content = [letter = std::move(letter)](bool eight_bit) {
-        return letter.serialize(eight_bit ? mime::transport::eight_bit
-                                          : mime::transport::seven_bit);
+    bool const needs_utf8 = letter.needs_utf8();
+    one.content = [letter = std::move(letter), needs_utf8](mime::transport way) {
+        // What travels without SMTPUTF8 gets further.
+        bool const less = way == mime::transport::utf8 && !needs_utf8;
+        return letter.open(less ? mime::transport::eight_bit : way);
+    };
+    return one;
+}
+
+outgoing outgoing::of(mime::envelope envelope, std::string content) {
+    outgoing one;
+    one.envelope = std::move(envelope);
+    one.content = [bytes = mime::content(std::move(content))](mime::transport) {
+        return bytes.open();
     };
     return one;
 }

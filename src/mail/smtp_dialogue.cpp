@@ -52,7 +52,11 @@ phase dialogue::at() const noexcept {
 
 std::string_view dialogue::take(std::size_t most) {
     if (out_.empty()) out_.release();
-    if (open_ && !closed_ && !quitting_) transactions_.fill(most);
+    if (open_ && !closed_ && !quitting_) {
+        transactions_.fill(most);
+        if (auto const* const why = transactions_.broken())
+            fail(why->code(), why->what(), false, false);
+    }
     if (closed_) out_.release();
     return out_.empty() ? std::string_view() : out_.take();
 }

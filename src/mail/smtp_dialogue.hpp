@@ -48,6 +48,8 @@ public:
     capabilities const& can() const noexcept { return opening_.can(); }
     /// Starts a message in phase ready, or when wants_more().
     void begin(job_ptr one);
+    /// Ends a message of which nothing can be read.
+    void refuse(job_ptr one, error const& why) { transactions_.refuse(std::move(one), why); }
     bool wants_more() const noexcept { return open_ && transactions_.wants_more(); }
     bool spent() const noexcept { return transactions_.spent(); }
     void quit();

@@ -1,6 +1,7 @@
 #include "mail/smtp_transactions.hpp"
 
 #include "mail/address.hpp"
+#include "mail/idn.hpp"
 
 #include <fmt/format.h>
 
@@ -29,18 +30,31 @@ std::string xtext(std::string_view text) {
     return out;
 }
 
+/// `address` as MAIL and RCPT have it: in ASCII if it can be.
+std::string path(std::string_view address) {
+    return mime::detail::ascii_address(address).value_or(std::string(address));
+}
+
+/// A message's header, with any line ends.
+std::string_view header_of(std::string_view message) {
+    for (std::size_t at = 0; (at = message.find('\n', at)) != message.npos; ++at) {
+        auto const next = message.substr(at + 1, 2);
+        if (next.starts_with('\n') || next == "\r\n") return message.substr(0, at);
+    }
+    return message;
+}
+
 std::string mail_command(job const& one, capabilities const& can) {
     auto const& envelope = one.what.envelope;
     auto const& wants = one.what.parameters;
-    auto line = fmt::format("MAIL FROM:<{}>", envelope.sender);
-    if (can.sizes) line += fmt::format(" SIZE={}", one.bytes.size());
-    if (can.eight_bit && has_8bit(one.bytes)) line += " BODY=8BITMIME";
-    auto const is_utf8 = [](std::string const& address) { return has_8bit(address); };
+    auto line = fmt::format("MAIL FROM:<{}>", path(envelope.sender));
+    if (can.sizes && one.size) line += fmt::format(" SIZE={}", *one.size);
+    if (can.eight_bit && one.eight_bit) line += " BODY=8BITMIME";
+    auto const is_utf8 = [](std::string const& address) { return has_8bit(path(address)); };
     // What has a header in UTF-8 needs it too (RFC 6531 §3.2); a server that does not offer it gets
     // such a message as it is.
-    if (can.utf8 && (is_utf8(envelope.sender) ||
-                     std::any_of(envelope.recipients.begin(), envelope.recipients.end(), is_utf8) ||
-                     has_8bit(std::string_view(one.bytes).substr(0, one.bytes.find("\r\n\r\n")))))
+    if (can.utf8 && (is_utf8(envelope.sender) || one.utf8 ||
+                     std::any_of(envelope.recipients.begin(), envelope.recipients.end(), is_utf8)))
         line += " SMTPUTF8";
     if (wants.require_tls) line += " REQUIRETLS";
     if (!can.dsn) return line;
@@ -51,7 +65,7 @@ std::string mail_command(job const& one, capabilities const& can) {
 }
 
 std::string recipient_command(job const& one, std::string_view address, capabilities const& can) {
-    auto line = fmt::format("RCPT TO:<{}>", address);
+    auto line = fmt::format("RCPT TO:<{}>", path(address));
     auto const& when = one.what.parameters.notify;
     if (!can.dsn || !when.any()) return line;
     std::string words;
@@ -64,6 +78,34 @@ std::string recipient_command(job const& one, std::string_view address, capabili
 }
 
 } // namespace
+
+// ---- a message ----
+
+void job::open(capabilities const& can) {
+    auto const way = can.utf8        ? mime::transport::utf8
+                     : can.eight_bit ? mime::transport::eight_bit
+                                     : mime::transport::seven_bit;
+    rest = what.content(way);
+    size = rest->size();
+    // Not more than there is, for thousands of small ones may be held.
+    auto const expected = size.value_or(most_held);
+    bytes.resize(std::min<std::uint64_t>(expected, most_held) + 1);
+    bytes.resize(rest->read(bytes));
+    held = bytes.size() <= std::min<std::uint64_t>(expected, most_held);
+    if (held) rest.reset(), size = bytes.size();
+    eight_bit = has_8bit(bytes) || (!held && way != mime::transport::seven_bit);
+    utf8 = has_8bit(header_of(bytes));
+}
+
+void settle_unread(job& one, error const& why) {
+    bool const refused = why.code().category() == mime::category();
+    for (std::size_t i = 0; i < one.answers.size(); ++i) {
+        if (one.decided[i]) continue;
+        one.answers[i].status = refused ? smtp::status::refused : smtp::status::deferred;
+        one.answers[i].text = fmt::format("not sent: {}", why.what());
+        one.decided[i] = true;
+    }
+}
 
 // ---- what is said ----
 
@@ -85,17 +127,29 @@ bool transactions::wants_more() const noexcept {
     return can_.chunking && bytes < most_ahead && rounds_.size() < 16;
 }
 
+namespace {
+void begin_answers(job& one) {
+    auto const& to = one.what.envelope.recipients;
+    one.answers.clear();
+    for (auto const& address : to)
+        one.answers.push_back({address, smtp::status::unknown, 0, {}, {}});
+    one.decided.assign(to.size(), false);
+    one.open_rounds = 0;
+}
+} // namespace
+
+void transactions::refuse(job_ptr one, error const& why) {
+    begin_answers(*one);
+    settle_unread(*one, why);
+    finished_.push_back(std::move(one));
+}
+
 void transactions::begin(job_ptr one) {
     if (rounds_.empty()) {
         first_ = begun_ == 0;
         heard_ = false;
     }
-    auto& to = one->what.envelope.recipients;
-    one->answers.clear();
-    for (auto const& address : to)
-        one->answers.push_back({address, smtp::status::unknown, 0, {}, {}});
-    one->decided.assign(to.size(), false);
-    one->open_rounds = 0;
+    begin_answers(*one);
     if (refuse_unfit(*one)) return finished_.push_back(std::move(one));
     for (auto& part : parts(*one)) {
         ++begun_, ++one->open_rounds;
@@ -112,20 +166,19 @@ bool transactions::refuse_unfit(job& one) const {
     auto const& envelope = one.what.envelope;
     auto const& wants = one.what.parameters;
     std::string enhanced, why;
-    if (can_.size > 0 && one.bytes.size() > can_.size) {
+    if (can_.size > 0 && one.size && *one.size > can_.size) {
         enhanced = "5.3.4";
-        why = fmt::format("the message has {} bytes and the server takes {}", one.bytes.size(),
-                          can_.size);
+        why = fmt::format("the message has {} bytes and the server takes {}", *one.size, can_.size);
     } else if (wants.require_tls && !(can_.require_tls && verified_)) {
         enhanced = "5.7.30"; // RFC 8689 §4.2.1
         why = verified_ ? "the server does not offer REQUIRETLS"
                         : "REQUIRETLS needs a verified TLS connection";
     }
     constexpr auto no_utf8 = "the address needs SMTPUTF8, which the server does not offer";
-    bool const sender_unfit = !can_.utf8 && has_8bit(envelope.sender);
+    bool const sender_unfit = !can_.utf8 && has_8bit(path(envelope.sender));
     for (std::size_t i = 0; i < one.answers.size(); ++i) {
         auto& answer = one.answers[i];
-        bool const unfit = sender_unfit || (!can_.utf8 && has_8bit(answer.address));
+        bool const unfit = sender_unfit || (!can_.utf8 && has_8bit(path(answer.address)));
         if (why.empty() && !unfit) continue;
         answer.status = smtp::status::refused;
         answer.enhanced = why.empty() ? "5.6.7" : enhanced; // RFC 6531 §3.5
@@ -170,7 +223,7 @@ bool transactions::say_next(round& r, std::size_t most) {
     case step::mail: return room() && say_mail(r);
     case step::recipients: return room() && say_recipient(r);
     case step::data: return room() && say_data(r);
-    case step::text: say_text(r, most); return true;
+    case step::text: say_text(r, most); return !broken_;
     case step::go:
     case step::said: return false;
     }
@@ -192,7 +245,7 @@ bool transactions::say_mail(round& r) {
         dirty_ = false;
         return r.reset = true;
     }
-    r.chunk = can_.chunking && r.of->bytes.size() <= most_chunk;
+    r.chunk = can_.chunking && r.of->held && r.of->bytes.size() <= most_chunk;
     // A connection that was idle may be dead, and then nobody could tell what became of a text that
     // was sent ahead of every reply.
     bool const alive = first_ || heard_;
@@ -240,11 +293,16 @@ void transactions::say_chunk(round& r) {
 void transactions::say_text(round& r, std::size_t most) {
     auto& out = out_.text();
     auto const before = out.size();
-    auto const piece = std::string_view(r.of->bytes).substr(r.text_at, most);
-    out.reserve(before + piece.size() + piece.size() / 64 + 128); // and the next envelope
-    r.text.write(piece, out);
-    r.text_at += piece.size();
-    bool const last = r.text_at == r.of->bytes.size();
+    bool last = true;
+    try {
+        last = r.lone_dot || !next_piece(r, most);
+    } catch (error const& e) {
+        // The server has no whole message, and never gets one on this connection.
+        settle_unread(*r.of, e);
+        broken_.emplace(e);
+        out.clear();
+        return;
+    }
     if (last) r.text.finish(out);
     out_.note(out.size() - before);
     if (!last) return;
@@ -254,6 +312,28 @@ void transactions::say_text(round& r, std::size_t most) {
     awaited_.push_back(verb::dot);
     ++r.due;
     r.next = step::said;
+}
+
+/// Puts more of the text into the outbox; false when that was the last of it.
+bool transactions::next_piece(round& r, std::size_t most) {
+    auto& one = *r.of;
+    if (r.text_at == 0 && !one.held && !one.rest) one.open(can_); // an earlier round has read it
+    std::string_view piece;
+    bool more = true;
+    if (one.held || r.text_at < one.bytes.size()) {
+        piece = std::string_view(one.bytes).substr(r.text_at, most);
+        r.text_at += piece.size();
+        more = !one.held || r.text_at < one.bytes.size();
+    } else {
+        block_.resize(most);
+        auto const size = one.rest->read(block_);
+        piece = std::string_view(block_).substr(0, size);
+        more = size == most;
+    }
+    auto& out = out_.text();
+    out.reserve(out.size() + piece.size() + piece.size() / 64 + 128); // and the next envelope
+    r.text.write(piece, out);
+    return more;
 }
 
 // ---- what is heard ----
@@ -336,7 +416,6 @@ std::error_code transactions::on_data(round& r, reply const& answer) {
         // RFC 2920 §3.1: all recipients refused, and yet it waits for a message.
         r.lone_dot = true;
         if (lmtp_) return make_error_code(errc::out_of_step); // how many replies would that have?
-        r.text_at = r.of->bytes.size();
         return {};
     }
     if (answer.family() == 2 || answer.family() == 3) return make_error_code(errc::out_of_step);
@@ -376,9 +455,12 @@ std::error_code transactions::on_end(round& r, reply const& answer) {
 
 // ---- what it comes to ----
 
-/// Its text is on its way, and no other round of this message needs it.
+/// Its text is on its way. Another round of this message needs it again, or opens it anew.
 void transactions::forget_text(round& r) noexcept {
-    if (r.of->open_rounds == 1) std::string().swap(r.of->bytes);
+    bool const again = r.of->held && r.of->open_rounds > 1;
+    if (!again) std::string().swap(r.of->bytes);
+    r.of->rest.reset();
+    std::string().swap(block_);
 }
 
 /// Takes the transactions that have ended out of the front.
@@ -390,16 +472,27 @@ void transactions::reap() {
     }
 }
 
+namespace {
+bool can_be_read(job& one, capabilities const& can) {
+    if (!one.bytes.empty()) return true;
+    try {
+        one.open(can);
+        return true;
+    } catch (error const&) { // what the server said stays the answer
+        return false;
+    }
+}
+} // namespace
+
 void transactions::end(round& r) {
     auto& one = *r.of;
     --one.open_rounds;
-    if (r.taken && !r.left.empty()) {
+    if (r.taken && !r.left.empty() && can_be_read(one, can_)) {
         for (auto i : r.left) one.decided[i] = false;
         ++begun_, ++one.open_rounds;
         round rest;
         rest.of = r.of;
         rest.who = std::move(r.left);
-        if (one.bytes.empty()) one.bytes = one.what.content(can_.eight_bit);
         rounds_.push_back(std::move(rest));
     }
     if (one.open_rounds == 0) finished_.push_back(r.of);

@@ -5,12 +5,14 @@
 #include "mail/smtp_phase.hpp"
 #include "mail/smtp_reply.hpp"
 
+#include <trawl/error.hpp>
 #include <trawl/smtp.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -19,14 +21,28 @@ namespace trawl::smtp::detail {
 
 /// A message on its way, and what became of it.
 struct job {
+    /// Messages that are not longer are in memory as a whole.
+    static constexpr std::size_t most_held = 65536;
+
+    /// Opens the message for a server. Throws as what.content.
+    void open(capabilities const& can);
+
     smtp::outgoing what;
-    std::string bytes;              ///< what.content for this server; dots are not stuffed
-    std::vector<recipient> answers; ///< in the envelope's order
-    std::vector<bool> decided;      ///< the answer is final
-    std::size_t open_rounds = 0;    ///< transactions that have not ended
-    std::size_t attempts = 0;       ///< connections that were lost before anything was delivered
+    std::string bytes;                    ///< of the message, its begin at least; not stuffed
+    bool held = true;                     ///< `bytes` are all of it
+    std::unique_ptr<mime::source> rest;   ///< what follows them if not
+    std::optional<std::uint64_t> size;    ///< of all of it, when that is known
+    bool eight_bit = false, utf8 = false; ///< it has, or may have, such bytes; in its header
+    std::vector<recipient> answers;       ///< in the envelope's order
+    std::vector<bool> decided;            ///< the answer is final
+    std::size_t open_rounds = 0;          ///< transactions that have not ended
+    std::size_t attempts = 0; ///< connections that were lost before anything was delivered
 };
 using job_ptr = std::shared_ptr<job>;
+
+/// Gives everybody who has none yet this answer, which was made here; `why` decides between refused
+/// and deferred.
+void settle_unread(job& one, error const& why);
 
 /// Mail transactions over an open connection (RFC 5321 §3.3), without sockets. With PIPELINING
 /// (RFC 2920) a group is
@@ -46,7 +62,7 @@ public:
     /// back while both sides only write.
     static constexpr std::size_t window = 100;
     /// Larger messages go by DATA, which lets the server refuse the recipients first.
-    static constexpr std::size_t most_chunk = 65536;
+    static constexpr std::size_t most_chunk = job::most_held;
     /// Bytes of messages that are under way at a time by BDAT.
     static constexpr std::size_t most_ahead = 32768;
 
@@ -66,6 +82,7 @@ public:
     /// The server's MAILMAX (RFC 9422) is used up.
     bool spent() const noexcept { return can_.mail_max > 0 && begun_ >= can_.mail_max; }
     void begin(job_ptr one);
+    void refuse(job_ptr one, error const& why);
 
     /// Puts what may be said now into the outbox, about `most` bytes of text at a time.
     void fill(std::size_t most);
@@ -74,6 +91,9 @@ public:
     /// No more replies will come. What the server may have taken is unknown, the rest unsent.
     /// `shut_down`: it said 421, so it has not looked at what came behind that command.
     void abandon(std::string const& why, bool shut_down);
+
+    /// Why no more of a message can be read; the dialogue cannot go on then.
+    error const* broken() const noexcept { return broken_ ? &*broken_ : nullptr; }
 
     /// Messages whose answers are final, and those of which nothing can have been delivered.
     std::deque<job_ptr>& finished() noexcept { return finished_; }
@@ -90,7 +110,7 @@ private:
         step next = step::mail;
         std::size_t named = 0, answered = 0; ///< RCPTs said and answered
         std::size_t accepted = 0, due = 0;   ///< recipients; replies that have to come
-        std::size_t text_at = 0;
+        std::size_t text_at = 0;             ///< of the job's bytes
         dot_stuffer text;
         bool chunk = false, ahead = false; ///< by BDAT; before the replies
         bool reset = false, mail_refused = false, lone_dot = false, skipped = false, taken = false;
@@ -104,6 +124,7 @@ private:
     bool say_data(round& r);
     void say_chunk(round& r);
     void say_text(round& r, std::size_t most);
+    bool next_piece(round& r, std::size_t most);
     void say(round& r, verb what, std::string_view line);
     bool room() const noexcept { return awaited_.size() < (can_.pipelining ? window : 1); }
 
@@ -130,6 +151,8 @@ private:
     bool dirty_ = false; ///< the server holds a transaction that did not end
     bool first_ = false; ///< nothing had been sent before, so the connection is no kept one
     bool heard_ = false; ///< the server answered since the connection was idle
+    std::string block_;  ///< of a message that is not held
+    std::optional<error> broken_;
 };
 
 } // namespace trawl::smtp::detail

@@ -173,8 +173,8 @@ void converse(std::string_view stream, smtp::tls tls, bool log_in) {
     };
     auto const one = std::make_shared<smtp::detail::job>();
     one->what.envelope = {"a@b.example", {"c@d.example", "e@f.example"}};
-    one->what.content = [](bool) { return std::string("Subject: x\r\n\r\n.\r\n"); };
-    one->bytes = one->what.content(true);
+    one->what.content = smtp::outgoing::of({}, "Subject: x\r\n\r\n.\r\n").content;
+    one->open({});
     bool begun = false;
     while (!stream.empty() && talk.at() != phase::closed) {
         drain();

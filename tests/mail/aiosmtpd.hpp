@@ -13,6 +13,20 @@
 
 namespace trawl::test {
 
+/// A CA (ca.pem), another one (other.pem), and a server's certificate and key in a folder.
+inline void make_certificates(std::filesystem::path const& at) {
+    write_file(at / "names", "subjectAltName=DNS:mx.test.example,IP:127.0.0.1\n");
+    write_file(at / "make", "set -e; cd " + at.string() + R"(
+new='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'
+openssl req -x509 $new -keyout ca.key -out ca.pem -days 2 -subj '/CN=trawl test CA'
+openssl req -x509 $new -keyout other.key -out other.pem -days 2 -subj '/CN=some other CA'
+openssl req $new -keyout server.key -out server.csr -subj '/CN=mx.test.example'
+openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out server.pem -extfile names
+)");
+    if (child_process({"sh", at / "make"}, at / "make.log").wait() != 0)
+        skip("needs openssl: " + read_file(at / "make.log"));
+}
+
 /// aiosmtpd with a certificate for mx.test.example and 127.0.0.1, and one user: bob, s3cret.
 class aiosmtpd {
 public:
@@ -72,19 +86,6 @@ asyncio.run(main())
         make_certificates(folder.path);
         write_file(folder.path / "server.py", script);
         return {python, folder.path / "server.py", folder.path, mode};
-    }
-
-    static void make_certificates(std::filesystem::path const& at) {
-        write_file(at / "names", "subjectAltName=DNS:mx.test.example,IP:127.0.0.1\n");
-        write_file(at / "make", "set -e; cd " + at.string() + R"(
-new='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'
-openssl req -x509 $new -keyout ca.key -out ca.pem -days 2 -subj '/CN=trawl test CA'
-openssl req -x509 $new -keyout other.key -out other.pem -days 2 -subj '/CN=some other CA'
-openssl req $new -keyout server.key -out server.csr -subj '/CN=mx.test.example'
-openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out server.pem -extfile names
-)");
-        if (child_process({"sh", at / "make"}, at / "make.log").wait() != 0)
-            skip("needs openssl: " + read_file(at / "make.log"));
     }
 };
 

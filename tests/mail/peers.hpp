@@ -163,15 +163,16 @@ public:
             auto socket = co_await acceptor_.async_accept(asio::use_awaitable);
             ++connections_;
             try {
-                co_await follow(socket, steps);
+                co_await follow(socket, steps, heard_);
             } catch (std::system_error const& e) {
                 if (is_cancelled(e)) throw;
             }
         }
     }
 
-private:
-    awaitable<> follow(asio::ip::tcp::socket& socket, script const& steps) {
+    /// Plays one script on a connection of any kind.
+    template <class Socket>
+    static awaitable<> follow(Socket& socket, script const& steps, std::string& heard) {
         std::string pending;
         for (auto const& [what, text] : steps) {
             if (what == step::say)
@@ -179,7 +180,7 @@ private:
             if (what == step::hear) {
                 auto const size = co_await asio::async_read_until(
                     socket, asio::dynamic_buffer(pending), text, asio::use_awaitable);
-                heard_ += pending.substr(0, size);
+                heard += pending.substr(0, size);
                 pending.erase(0, size);
             }
             if (what == step::drip)
@@ -195,6 +196,7 @@ private:
         }
     }
 
+private:
     asio::ip::tcp::acceptor acceptor_;
     std::vector<script> scripts_;
     std::string heard_;

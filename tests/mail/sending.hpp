@@ -1,7 +1,10 @@
 #pragma once
 
+#include "mail/peers.hpp"
+
 #include <trawl/smtp.hpp>
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -54,6 +57,42 @@ inline std::string lines(std::size_t size) {
     std::string text;
     while (text.size() < size) text += std::string(900, 'x') + '\n';
     return text;
+}
+
+/// Sends a letter to a scripted server and returns what it came to.
+inline outcome against(std::vector<scripted_server::script> scripts,
+                       std::function<void(smtp::options&)> change = {},
+                       std::string const& recipients = "x@c.example", std::string* heard = nullptr,
+                       std::string text = "ok\n") {
+    outcome seen;
+    auto const main = [&]() -> awaitable<> {
+        auto executor = co_await asio::this_coro::executor;
+        scripted_server server(executor, scripts);
+        auto how = plain_to(server.port());
+        if (change) change(how);
+        smtp::client client(executor, std::move(how));
+        std::function<awaitable<>(task_group&)> const body = [&](task_group& group) -> awaitable<> {
+            group.spawn_background(server.serve());
+            auto message = letter(recipients, text);
+            seen = co_await attempt(client, std::move(message));
+        };
+        co_await with_group(body);
+        if (seen.failure) CHECK_FALSE(client.connected());
+        if (heard) *heard = server.heard();
+    };
+    run(main);
+    return seen;
+}
+
+inline scripted_server::script until_data() {
+    return {{scripted_server::step::say, "220 mx\r\n"},
+            {scripted_server::step::hear, "\r\n"},
+            {scripted_server::step::say, "250-mx\r\n250 PIPELINING\r\n"},
+            {scripted_server::step::hear, "DATA\r\n"}};
+}
+inline scripted_server::script then(scripted_server::script first, scripted_server::script second) {
+    first.insert(first.end(), second.begin(), second.end());
+    return first;
 }
 
 } // namespace trawl::test

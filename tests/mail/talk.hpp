@@ -55,8 +55,8 @@ inline void begin(dialogue& talk, envelope to, std::string content,
     auto one = std::make_shared<job>();
     one->what.envelope = std::move(to);
     one->what.parameters = std::move(wants);
-    one->what.content = [content](bool) { return content; };
-    one->bytes = std::move(content);
+    one->what.content = trawl::smtp::outgoing::of({}, std::move(content)).content;
+    one->open(talk.can());
     talk.begin(std::move(one));
 }
 

@@ -14,46 +14,6 @@ using namespace trawl::test;
 using step = scripted_server::step;
 using smtp::status;
 
-namespace {
-
-/// Sends a letter to a scripted server and returns what it came to.
-outcome against(std::vector<scripted_server::script> scripts,
-                std::function<void(smtp::options&)> change = {},
-                std::string const& recipients = "x@c.example", std::string* heard = nullptr,
-                std::string text = "ok\n") {
-    outcome seen;
-    auto const main = [&]() -> awaitable<> {
-        auto executor = co_await asio::this_coro::executor;
-        scripted_server server(executor, scripts);
-        auto how = plain_to(server.port());
-        if (change) change(how);
-        smtp::client client(executor, std::move(how));
-        std::function<awaitable<>(task_group&)> const body = [&](task_group& group) -> awaitable<> {
-            group.spawn_background(server.serve());
-            auto message = letter(recipients, text);
-            seen = co_await attempt(client, std::move(message));
-        };
-        co_await with_group(body);
-        if (seen.failure) CHECK_FALSE(client.connected());
-        if (heard) *heard = server.heard();
-    };
-    test::run(main);
-    return seen;
-}
-
-scripted_server::script until_data() {
-    return {{step::say, "220 mx\r\n"},
-            {step::hear, "\r\n"},
-            {step::say, "250-mx\r\n250 PIPELINING\r\n"},
-            {step::hear, "DATA\r\n"}};
-}
-scripted_server::script then(scripted_server::script first, scripted_server::script second) {
-    first.insert(first.end(), second.begin(), second.end());
-    return first;
-}
-
-} // namespace
-
 TEST_CASE("a silent server costs the greeting's deadline", "[mail]") {
     auto const begin = clock::now();
     auto const seen =
