@@ -85,7 +85,8 @@ struct options : exclusions {
     kind between = kind::incremental; ///< or differential: what else `automatic` makes
 
     // What is looked at again although size, mtime, ctime, inode, mode and owner are as they were.
-    std::uint32_t rehash_part = 0;  ///< 1 to rehash_parts: every path belongs to one of the parts
+    std::uint32_t rehash_part =
+        0; ///< 1 to rehash_parts: every path belongs to one; 0: whose turn it is by the day
     std::uint32_t rehash_parts = 0; ///< 0: none, 1: everything; 30 finds rot within thirty runs
 
     backup::hash hash = backup::hash::sha256; ///< another one than the base's makes a full

@@ -117,11 +117,11 @@ std::string_view word(kind made) noexcept {
     return "diff";
 }
 
-awaitable<report> run(offload_pool& cpu, options configuration) {
+awaitable<report> detail::make(offload_pool& cpu, options configuration, std::string root) {
     auto* const watch = configuration.watch;
     auto const shown =
         configuration.name.empty() ? configuration.source.string() : configuration.name;
-    auto work = std::make_unique<making>(std::move(configuration));
+    auto work = std::make_unique<making>(std::move(configuration), std::move(root));
     report made;
     auto body = [&](making& all) -> awaitable<> {
         pipeline stages(cpu, all, watch);
@@ -132,6 +132,10 @@ awaitable<report> run(offload_pool& cpu, options configuration) {
     detail::warn(watch, "backup " + shown, made.notes);
     detail::warn(watch, "backup " + shown, made.errors);
     co_return made;
+}
+
+awaitable<report> run(offload_pool& cpu, options configuration) {
+    return detail::make(cpu, std::move(configuration), {});
 }
 
 } // namespace trawl::backup

@@ -26,8 +26,7 @@ void making::check_options() const {
     auto const refuse = [](char const* why) { throw error(errc::bad_option, "backup", why); };
     if (options_.between != kind::incremental && options_.between != kind::differential)
         refuse("between two fulls are increments or differentials");
-    if (options_.rehash_part > options_.rehash_parts ||
-        (options_.rehash_parts > 0) != (options_.rehash_part > 0))
+    if (options_.rehash_part > options_.rehash_parts)
         refuse("the part to be hashed again is one of 1 to the number of parts");
     if (options_.full_every.count() < 0) refuse("a full every so many days");
 }
@@ -41,10 +40,10 @@ void making::prepare() {
 
     auto const* base = report_.made == kind::full ? nullptr : &base_->state;
     auto const index = base ? static_cast<std::uint32_t>(base->chain.size()) : 0;
+    auto const again = rehash{options_.rehash_part, options_.rehash_parts}.on(local_day(now_));
     compressor_.emplace(options_.zstd ? codec::zstd : codec::gzip, options_.level);
-    stream_.emplace(source_.get(),
-                    compare(std::move(found), base, {options_.rehash_part, options_.rehash_parts}),
-                    base, options_.hash, index, compressor_->block_bytes());
+    stream_.emplace(source_.get(), compare(std::move(found), base, again), base, options_.hash,
+                    index, compressor_->block_bytes());
     archive_ = std::make_unique<temporary>(folder_.get(), destination_,
                                            "." + options_.name + ".archive.partial");
     auto const head = compressor_->head();
@@ -56,7 +55,7 @@ void making::open_source() {
     std::error_code ec;
     auto const root = fs::canonical(options_.source, ec);
     if (ec) throw error(ec, "backup " + options_.source.string());
-    root_ = root.string();
+    if (root_.empty()) root_ = root.string();
     source_ = descriptor(::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!source_) throw error(errc::bad_source, "backup " + root_, system_message(errno));
     if (options_.name.empty()) options_.name = root.filename().string();

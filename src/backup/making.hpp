@@ -22,7 +22,8 @@ namespace trawl::backup::detail {
 /// parallel with all.
 class making {
 public:
-    explicit making(options o) : options_(std::move(o)) {}
+    /// `root`: what the manifest calls the source; empty: its own path.
+    making(options o, std::string root) : options_(std::move(o)), root_(std::move(root)) {}
 
     /// Opens source and destination and takes the lock.
     void open();
@@ -60,7 +61,8 @@ private:
     report report_;
     std::chrono::system_clock::time_point now_;
     std::int64_t started_ns_ = 0;
-    std::string root_, destination_;
+    std::string root_;
+    std::string destination_;
     descriptor source_, folder_;
     std::optional<file_lock> lock_;
     std::optional<walker> walker_;
@@ -73,5 +75,8 @@ private:
     std::vector<std::uint32_t> blocks_;
     std::vector<problem> walk_errors_;
 };
+
+/// run(), under another name for the source.
+awaitable<report> make(offload_pool& cpu, options configuration, std::string root);
 
 } // namespace trawl::backup::detail

@@ -111,6 +111,12 @@ bool is_trusted(entry const& now, entry const& before, std::int64_t walk_began_n
     return same_facts(now, before) && !racy;
 }
 
+rehash rehash::on(std::chrono::sys_days day) const noexcept {
+    if (part != 0 || parts == 0) return *this;
+    auto const turn = day.time_since_epoch().count() % static_cast<std::int64_t>(parts);
+    return {static_cast<std::uint32_t>(turn) + 1, parts};
+}
+
 plan compare(walked now, manifest const* base, rehash again) {
     return comparison(std::move(now), base, again).run();
 }

@@ -45,6 +45,8 @@ struct rehash {
 
     /// By the path alone, so that all parts together are every file.
     bool takes(std::string_view path) const noexcept;
+    /// Without a part: the one whose turn it is that day.
+    rehash on(std::chrono::sys_days day) const noexcept;
 };
 
 /// Nothing tells of a change of this file since a walk that began then: size, mtime, ctime, inode,

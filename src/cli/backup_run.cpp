@@ -69,21 +69,21 @@ std::map<std::string, unsigned> const weekdays{{"sun", 0}, {"mon", 1}, {"tue", 2
 std::map<std::string, backup::kind> const kinds{{"incr", backup::kind::incremental},
                                                 {"diff", backup::kind::differential}};
 
-/// "3/30": the third of thirty parts.
+/// "3/30": the third of thirty parts; "30": the one whose turn it is.
 void read_part(std::string const& text, backup::options& into) {
-    auto const slash = text.find('/');
     auto const number = [&](std::string_view digits) {
         std::uint32_t value = 0;
         auto const [end, ec] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
         bool const whole = ec == std::errc() && end == digits.data() + digits.size();
         return whole ? value : 0;
     };
-    if (slash != std::string::npos) {
-        into.rehash_part = number(std::string_view(text).substr(0, slash));
-        into.rehash_parts = number(std::string_view(text).substr(slash + 1));
-    }
-    if (into.rehash_part == 0 || into.rehash_part > into.rehash_parts)
-        throw usage_error("--rehash-part: " + text + " is not I/N with I from 1 to N");
+    auto const slash = text.find('/');
+    bool const by_day = slash == std::string::npos;
+    into.rehash_parts = number(std::string_view(text).substr(by_day ? 0 : slash + 1));
+    into.rehash_part = by_day ? 0 : number(std::string_view(text).substr(0, slash));
+    if (into.rehash_parts == 0 || into.rehash_part > into.rehash_parts ||
+        (!by_day && into.rehash_part == 0))
+        throw usage_error("--rehash-part: " + text + " is neither N nor I/N with I from 1 to N");
 }
 
 backup::options options_of(words const& w) {
@@ -141,8 +141,10 @@ void add_backup_run(CLI::App& backup, action& chosen) {
     run->add_flag("--zstd", w->to.zstd, "Zstandard (.tar.zst) instead of gzip");
     auto* all =
         run->add_flag("--rehash", w->rehash, "Read every file, also those that look unchanged");
-    run->add_option("--rehash-part", w->rehash_part,
-                    "I/N: read one part of N of those that look unchanged, to find rot")
+    run->add_option(
+           "--rehash-part", w->rehash_part,
+           "I/N: read one part of N of those that look unchanged, to find rot; N: the part "
+           "whose turn it is by the day")
         ->excludes(all);
     add_excludes(*run, w->to);
     run->callback([w, &chosen] {

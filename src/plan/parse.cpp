@@ -6,6 +6,7 @@
 
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <set>
 
 namespace trawl::plan {
@@ -158,31 +159,63 @@ ssh_section read_ssh(section s, std::filesystem::path const& folder) {
     return ssh;
 }
 
-backup::options read_backup(section s, std::filesystem::path const& folder) {
+/// When a full is made, and what is read again.
+void read_rules(section& s, backup::options& o) {
     using namespace std::chrono;
+    using day = std::optional<weekday>;
+    o.what = s.word<backup::kind>("kind", {{"automatic", backup::kind::automatic},
+                                           {"full", backup::kind::full},
+                                           {"incremental", backup::kind::incremental},
+                                           {"differential", backup::kind::differential}})
+                 .value_or(o.what);
+    o.full_on = s.word<day>("full_on", {{"mon", Monday},
+                                        {"tue", Tuesday},
+                                        {"wed", Wednesday},
+                                        {"thu", Thursday},
+                                        {"fri", Friday},
+                                        {"sat", Saturday},
+                                        {"sun", Sunday},
+                                        {"never", std::nullopt}})
+                    .value_or(o.full_on);
+    auto const count = [&](std::string_view key, std::int64_t most) {
+        return static_cast<std::uint32_t>(s.number(key, 1, most).value_or(0));
+    };
+    o.full_every = days(count("full_every", 36'500));
+    o.full_after = count("full_after", 1'000'000);
+    o.full_over_percent = count("full_over", 1'000'000);
+    o.between = s.word<backup::kind>("between", {{"incremental", backup::kind::incremental},
+                                                 {"differential", backup::kind::differential}})
+                    .value_or(o.between);
+    o.rehash_parts = count("rehash_parts", 1'000'000); // which one: by the day
+    if (s.flag("rehash").value_or(false)) o.rehash_parts = 1;
+}
+
+void read_exclusions(section& s, std::filesystem::path const& folder, backup::exclusions& o) {
+    o.exclude = s.texts("exclude");
+    for (auto const& file : s.texts("exclude_from")) o.exclude_from.push_back(folder / file);
+    o.ignore_file = s.text("ignore_file").value_or(o.ignore_file);
+    o.exclude_caches = s.flag("exclude_caches").value_or(false);
+    o.exclude_nodump = s.flag("exclude_nodump").value_or(false);
+    o.one_file_system = s.flag("one_file_system").value_or(false);
+    constexpr auto most = std::numeric_limits<std::int64_t>::max();
+    o.max_file_bytes =
+        static_cast<std::uint64_t>(s.number("exclude_larger_than", 1, most).value_or(0));
+}
+
+backup::options read_backup(section s, std::filesystem::path const& folder) {
     backup::options o;
     o.source = below(folder, s.require("source"));
     o.destination = below(folder, s.require("destination"));
     o.name = s.text("name").value_or("");
-    o.full_on = s.word<weekday>("full_on", {{"mon", Monday},
-                                            {"tue", Tuesday},
-                                            {"wed", Wednesday},
-                                            {"thu", Thursday},
-                                            {"fri", Friday},
-                                            {"sat", Saturday},
-                                            {"sun", Sunday}})
-                    .value_or(Monday);
-    o.what = s.word<backup::kind>("kind", {{"automatic", backup::kind::automatic},
-                                           {"full", backup::kind::full},
-                                           {"incremental", backup::kind::incremental}})
-                 .value_or(backup::kind::automatic);
+    read_rules(s, o);
+    read_exclusions(s, folder, o);
     o.hash =
         s.word<backup::hash>("hash", {{"sha256", backup::hash::sha256}, {"md5", backup::hash::md5}})
-            .value_or(backup::hash::sha256);
+            .value_or(o.hash);
     o.level = s.word<backup::level>("level", {{"fast", backup::level::fast},
                                               {"default", backup::level::standard},
                                               {"best", backup::level::best}})
-                  .value_or(backup::level::standard);
+                  .value_or(o.level);
     o.zstd = s.flag("zstd").value_or(false);
     s.refuse_unknown();
     return o;

@@ -3,6 +3,8 @@
 #include "backup/hash.hpp"
 #include "test.hpp"
 
+#include <algorithm>
+
 using namespace trawl::backup;
 using namespace trawl::backup::detail;
 using namespace std::chrono;
@@ -270,6 +272,18 @@ TEST_CASE("every path belongs to one part of a rehash", "[backup]") {
         for (int n : count) CHECK(n > 3000 / static_cast<int>(parts) / 2);
     }
     CHECK_FALSE(rehash{}.takes("x"));
+    constexpr sys_days monday = year(2026) / 11 / 23;
+    for (std::uint32_t const parts : {1u, 3u, 30u}) { // without a part: another one each day
+        std::vector<bool> had(parts);
+        for (std::uint32_t i = 0; i < parts; ++i) {
+            auto const today = rehash{0, parts}.on(monday + days(i));
+            REQUIRE((today.part >= 1 && today.part <= parts));
+            had[today.part - 1] = true;
+        }
+        CHECK(std::find(had.begin(), had.end(), false) == had.end());
+    }
+    CHECK(rehash{2, 3}.on(monday).part == 2);
+    CHECK(rehash{}.on(monday).parts == 0);
 
     auto base = base_of({folder(""), file("a"), hard_link("b", "a")});
     walked w;

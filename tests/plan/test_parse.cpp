@@ -92,6 +92,71 @@ TEST_CASE("every section of a plan is read, and relative paths are taken from it
     CHECK(job.mail->to.size() == 2);
 }
 
+TEST_CASE(
+    "the rules of a backup are read: when a full is made, what is read again, what is left out",
+    "[plan]") {
+    auto const job = plan::parse(R"([[backup]]
+source = "/home"
+destination = "/backups"
+kind = "differential"
+full_on = "never"
+full_every = 14
+full_after = 30
+full_over = 80
+between = "differential"
+rehash_parts = 30
+exclude = ["*.o", "/cache/"]
+exclude_from = "patterns"
+ignore_file = ".nobackup"
+exclude_caches = true
+exclude_nodump = true
+one_file_system = true
+exclude_larger_than = 4_000_000_000
+[[backup]]
+source = "/etc"
+destination = "/backups"
+exclude = "*.bak"
+rehash = true
+)",
+                                 "p", "/plans");
+    REQUIRE(job.backups.size() == 2);
+    auto const& all = job.backups[0];
+    CHECK(all.what == backup::kind::differential);
+    CHECK_FALSE(all.full_on);
+    CHECK(all.full_every == std::chrono::days(14));
+    CHECK(all.full_after == 30);
+    CHECK(all.full_over_percent == 80);
+    CHECK(all.between == backup::kind::differential);
+    CHECK(all.rehash_parts == 30);
+    CHECK(all.rehash_part == 0);
+    CHECK(all.exclude == std::vector<std::string>{"*.o", "/cache/"});
+    CHECK(all.exclude_from == std::vector<std::filesystem::path>{"/plans/patterns"});
+    CHECK(all.ignore_file == ".nobackup");
+    CHECK(all.exclude_caches);
+    CHECK(all.exclude_nodump);
+    CHECK(all.one_file_system);
+    CHECK(all.max_file_bytes == 4'000'000'000);
+    auto const& few = job.backups[1];
+    CHECK(few.what == backup::kind::automatic);
+    CHECK(few.full_on == std::chrono::Monday);
+    CHECK(few.full_every.count() == 0);
+    CHECK(few.between == backup::kind::incremental);
+    CHECK(few.rehash_parts == 1);
+    CHECK(few.exclude == std::vector<std::string>{"*.bak"});
+    CHECK(few.ignore_file == ".trawlignore");
+    CHECK_FALSE(few.one_file_system);
+    CHECK(few.max_file_bytes == 0);
+
+    auto const of = [](char const* line) {
+        return complaint("[[backup]]\nsource='/etc'\ndestination='d'\n" + std::string(line));
+    };
+    CHECK(contains(of("full_every = 0"), "full_every must be between 1 and 36500"));
+    CHECK(contains(of("full_after = 'x'"), "full_after must be a number"));
+    CHECK(contains(of("between = 'full'"), "between must be one of incremental, differential"));
+    CHECK(contains(of("rehash = 'yes'"), "rehash must be true or false"));
+    CHECK(contains(of("exclude = [1]"), "exclude must hold strings only"));
+}
+
 TEST_CASE("what is left out has safe defaults", "[plan]") {
     auto const job = plan::parse("[sweep]\ntargets = '127.0.0.1'\n[ssh]\n", "p", ".");
     CHECK(job.ssh->host_key == ssh::host_key_policy::strict);
