@@ -3,6 +3,8 @@
 /// Everything. A source that names what it uses compiles faster.
 #include <trawl/async.hpp>
 #include <trawl/backup.hpp>
+#include <trawl/backup_extract.hpp>
+#include <trawl/backup_import.hpp>
 #include <trawl/dkim.hpp>
 #include <trawl/dns.hpp>
 #include <trawl/error.hpp>

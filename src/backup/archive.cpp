@@ -10,7 +10,9 @@
 #include <new>
 #include <stdexcept>
 
+#include <grp.h>
 #include <locale.h>
+#include <pwd.h>
 #include <sys/sysmacros.h>
 
 namespace trawl::backup::detail {
@@ -227,6 +229,100 @@ struct tar_reader::state {
 tar_reader::tar_reader(int file) : state_(std::make_unique<state>(file)) {}
 tar_reader::~tar_reader() = default;
 
+namespace {
+
+std::string plain_name(char const* text) {
+    std::string name = text ? text : "";
+    while (name.size() > 1 && name.ends_with('/')) name.pop_back();
+    if (name == ".") name.clear();
+    if (name.starts_with("./")) name.erase(0, 2);
+    return name;
+}
+
+/// False for a type that no entry has.
+bool set_type(entry& e, unsigned kind) {
+    switch (kind) {
+    case AE_IFREG: e.type = file_type::regular; return true;
+    case AE_IFDIR: e.type = file_type::folder; return true;
+    case AE_IFLNK: e.type = file_type::symlink; return true;
+    case AE_IFIFO: e.type = file_type::fifo; return true;
+    case AE_IFCHR: e.type = file_type::character; return true;
+    case AE_IFBLK: e.type = file_type::block; return true;
+    default: return false;
+    }
+}
+
+void put_little_endian(std::string& to, std::uint32_t value, int bytes) {
+    for (int i = 0; i < bytes; ++i) to += static_cast<char>(value >> 8 * i & 0xff);
+}
+
+/// The number of a user or a group; -1 for a name that is none here.
+int id_of(char const* name, bool group) {
+    char buffer[4096];
+    if (group) {
+        ::group found{}, *result = nullptr;
+        bool const is = name && ::getgrnam_r(name, &found, buffer, sizeof buffer, &result) == 0;
+        return is && result ? static_cast<int>(found.gr_gid) : -1;
+    }
+    ::passwd found{}, *result = nullptr;
+    bool const is = name && ::getpwnam_r(name, &found, buffer, sizeof buffer, &result) == 0;
+    return is && result ? static_cast<int>(found.pw_uid) : -1;
+}
+
+/// The other way of add_acl(); the kernel wants the entries by tag and id.
+void read_acl(::archive_entry* h, int type, char const* attribute, entry& into) {
+    struct part {
+        std::uint32_t tag, id, permissions;
+        auto operator<=>(part const&) const = default;
+    };
+    std::vector<part> parts;
+    int found = 0, permissions = 0, tag = 0, id = 0;
+    char const* name = nullptr;
+    if (::archive_entry_acl_reset(h, type) <= 0) return;
+    while (::archive_entry_acl_next(h, type, &found, &permissions, &tag, &id, &name) ==
+           ARCHIVE_OK) {
+        std::uint32_t kernel = 0;
+        switch (tag) {
+        case ARCHIVE_ENTRY_ACL_USER_OBJ: kernel = 0x01; break;
+        case ARCHIVE_ENTRY_ACL_USER: kernel = 0x02; break;
+        case ARCHIVE_ENTRY_ACL_GROUP_OBJ: kernel = 0x04; break;
+        case ARCHIVE_ENTRY_ACL_GROUP: kernel = 0x08; break;
+        case ARCHIVE_ENTRY_ACL_MASK: kernel = 0x10; break;
+        case ARCHIVE_ENTRY_ACL_OTHER: kernel = 0x20; break;
+        default: return;
+        }
+        bool const named = kernel == 0x02 || kernel == 0x08;
+        if (named && id < 0) id = id_of(name, kernel == 0x08);
+        if (named && id < 0) continue; // nobody here has that name
+        parts.push_back({kernel, named ? static_cast<std::uint32_t>(id) : 0xffffffffu,
+                         static_cast<std::uint32_t>(permissions)});
+    }
+    bool const more_than_mode = parts.size() > 3 || type == ARCHIVE_ENTRY_ACL_TYPE_DEFAULT;
+    if (parts.empty() || !more_than_mode) return;
+    std::sort(parts.begin(), parts.end());
+    std::string value;
+    put_little_endian(value, 2, 4);
+    for (auto const& p : parts) {
+        put_little_endian(value, p.tag, 2);
+        put_little_endian(value, p.permissions, 2);
+        put_little_endian(value, p.id, 4);
+    }
+    into.attributes.emplace_back(attribute, std::move(value));
+}
+
+void read_attributes(::archive_entry* h, entry& into) {
+    char const* name = nullptr;
+    void const* value = nullptr;
+    std::size_t size = 0;
+    ::archive_entry_xattr_reset(h);
+    while (::archive_entry_xattr_next(h, &name, &value, &size) == ARCHIVE_OK)
+        into.attributes.emplace_back(name, std::string(static_cast<char const*>(value), size));
+    read_acl(h, ARCHIVE_ENTRY_ACL_TYPE_ACCESS, "system.posix_acl_access", into);
+    read_acl(h, ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, "system.posix_acl_default", into);
+}
+
+} // namespace
+
 std::optional<tar_reader::member> tar_reader::next() {
     locale_scope const names(locale_scope::plain());
     ::archive_entry* h = nullptr;
@@ -234,16 +330,37 @@ std::optional<tar_reader::member> tar_reader::next() {
     if (result == ARCHIVE_EOF) return std::nullopt;
     state_->check(result);
     member found;
-    if (auto const* path = ::archive_entry_pathname(h)) found.path = path;
-    while (found.path.size() > 1 && found.path.ends_with('/')) found.path.pop_back();
-    if (found.path == ".") found.path.clear();
-    if (found.path.starts_with("./")) found.path.erase(0, 2);
-    found.regular = ::archive_entry_filetype(h) == AE_IFREG && !::archive_entry_hardlink(h);
-    found.size = static_cast<std::uint64_t>(std::max<la_int64_t>(::archive_entry_size(h), 0));
+    auto& e = found.what;
+    e.path = plain_name(::archive_entry_pathname(h));
+    found.known = set_type(e, ::archive_entry_filetype(h));
+    if (auto const* leader = ::archive_entry_hardlink(h)) {
+        e.type = file_type::regular; // a header of a link says nothing of what it leads to
+        e.hard_link = found.known = true;
+        e.link = plain_name(leader);
+    } else if (auto const* target = ::archive_entry_symlink(h))
+        e.link = target;
+    e.mode = static_cast<std::uint32_t>(::archive_entry_perm(h)) & 07777u;
+    e.uid = static_cast<std::uint32_t>(::archive_entry_uid(h));
+    e.gid = static_cast<std::uint32_t>(::archive_entry_gid(h));
+    // The fraction has no sign of its own, as in decimal_time().
+    std::int64_t const seconds = ::archive_entry_mtime(h), fraction = ::archive_entry_mtime_nsec(h);
+    e.mtime_ns = seconds * 1'000'000'000 + (seconds < 0 ? -fraction : fraction);
+    if (e.type == file_type::character || e.type == file_type::block)
+        e.device = makedev(static_cast<unsigned>(::archive_entry_rdevmajor(h)),
+                           static_cast<unsigned>(::archive_entry_rdevminor(h)));
+    if (e.has_content())
+        e.size = static_cast<std::uint64_t>(std::max<la_int64_t>(::archive_entry_size(h), 0));
+    found.sparse = ::archive_entry_sparse_count(h) > 0;
+    read_attributes(h, e);
     state_->piece_size = 0;
     state_->given = state_->piece_at = 0;
-    state_->size = found.regular ? found.size : 0;
+    state_->size = e.size;
     return found;
+}
+
+std::uint64_t tar_reader::bytes_read() const noexcept {
+    return static_cast<std::uint64_t>(
+        std::max<la_int64_t>(::archive_filter_bytes(state_->reader.get(), -1), 0));
 }
 
 std::string_view tar_reader::data() {

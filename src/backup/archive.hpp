@@ -43,9 +43,10 @@ private:
 class tar_reader {
 public:
     struct member {
-        std::string path;     ///< as in the archive, without trailing slashes and a leading "./"
-        bool regular = false; ///< has data of its own
-        std::uint64_t size = 0;
+        entry
+            what; ///< path and link as in the archive, without trailing slashes and a leading "./"
+        bool known = true;   ///< is of a type that an entry can have
+        bool sparse = false; ///< has holes: takes less room than its size
     };
 
     /// `file` stays open as long as the reader.
@@ -58,6 +59,8 @@ public:
     /// The next piece of the member's content, holes as zeros; empty at its end. Valid until the
     /// next call.
     std::string_view data();
+    /// Of the archive, up to now.
+    std::uint64_t bytes_read() const noexcept;
 
 private:
     struct state;

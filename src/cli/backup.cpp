@@ -11,6 +11,8 @@ void add_backup(CLI::App& app, action& chosen) {
     add_backup_list(*verb, chosen);
     add_backup_cat(*verb, chosen);
     add_backup_diff(*verb, chosen);
+    add_backup_extract(*verb, chosen);
+    add_backup_import(*verb, chosen);
     add_backup_prune(*verb, chosen);
 }
 

@@ -22,6 +22,8 @@ void add_backup_verify(CLI::App& backup, action& chosen);
 void add_backup_list(CLI::App& backup, action& chosen);
 void add_backup_cat(CLI::App& backup, action& chosen);
 void add_backup_diff(CLI::App& backup, action& chosen);
+void add_backup_extract(CLI::App& backup, action& chosen);
+void add_backup_import(CLI::App& backup, action& chosen);
 void add_backup_prune(CLI::App& backup, action& chosen);
 
 /// The folder, the name and the moment that most of these verbs take.

@@ -89,7 +89,7 @@ TEST_CASE("zstd frames hold the whole stream", "[backup]") {
             tar_reader reader(file);
             auto const member = reader.next();
             REQUIRE(member);
-            CHECK(member->path == "file");
+            CHECK(member->what.path == "file");
             std::string found;
             for (auto piece = reader.data(); !piece.empty(); piece = reader.data()) found += piece;
             CHECK(found == content);
@@ -132,8 +132,8 @@ TEST_CASE("names survive the archive whatever their encoding", "[backup]") {
     {
         tar_reader reader(file);
         while (auto member = reader.next()) {
-            CHECK(member->regular);
-            found.push_back(member->path);
+            CHECK(member->what.has_content());
+            found.push_back(member->what.path);
         }
     }
     ::close(file);

@@ -1,0 +1,144 @@
+#include "backup/extracting.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <map>
+#include <stdexcept>
+
+#include <fcntl.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+namespace trawl::backup::detail {
+
+namespace {
+
+bool all_zero(std::string_view bytes) {
+    return bytes.empty() || (bytes.front() == '\0' &&
+                             std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
+}
+
+} // namespace
+
+void extracting::prepare(std::stop_token const&) {
+    for (auto const& archive : options_.archives) {
+        auto& file = files_.emplace_back(::open(archive.c_str(), O_RDONLY | O_CLOEXEC));
+        struct stat facts {};
+        if (!file || ::fstat(file.get(), &facts) != 0) fail(errno, archive.string());
+        bytes_wanted_ += static_cast<std::uint64_t>(facts.st_size);
+    }
+    std::error_code ec;
+    std::filesystem::create_directories(options_.target, ec);
+    if (ec) throw error(ec, "backup extract " + options_.target.string());
+    target_ = open_folder(options_.target.string());
+    into_.emplace(target_.get(),
+                  [this](std::string const& path, std::string const& why) { refuse(path, why); });
+}
+
+bool extracting::advance(std::stop_token const& stop) {
+    stop_point(stop);
+    if (!reader_ && !next_archive()) return finish_folders(), false;
+    try {
+        if (auto const found = reader_->next()) {
+            put(*found, stop);
+            bytes_done_ = std::max(bytes_done_, reader_->bytes_read());
+            return true;
+        }
+    } catch (std::system_error const&) {
+        throw;
+    } catch (std::runtime_error const& damage) {
+        report_.corrupt = true;
+        refuse(options_.archives[next_ - 1].string(),
+               std::string("is damaged, what is behind that is lost: ") + damage.what());
+    }
+    reader_.reset();
+    return true;
+}
+
+bool extracting::next_archive() {
+    if (next_ == files_.size()) return false;
+    reader_.emplace(files_[next_++].get());
+    return true;
+}
+
+void extracting::put(tar_reader::member const& found, std::stop_token const& stop) {
+    auto const& e = found.what;
+    if (!e.path.empty() && !is_clean(e.path)) return refuse(e.path, "leads out of the target");
+    if (!found.known) return refuse(e.path, "is of a type that is not known");
+    if (e.hard_link && !is_clean(e.link))
+        return refuse(e.path, "is a link to " + e.link + ", which leads out of the target");
+    if (!make_parents(parent_of(e.path))) return refuse(e.path, system_message(errno));
+    bool made = false;
+    if (e.type == file_type::folder) {
+        made = into_->make_folder(e) != placer::folder_state::missing;
+        if (made) folders_.push_back(e);
+    } else if (e.path.empty()) {
+        return refuse(".", "is no folder");
+    } else if (e.hard_link) {
+        made = into_->make_link(e, e.link);
+    } else if (e.type == file_type::regular) {
+        made = has_room(found) && put_file(found, stop);
+    } else
+        made = into_->make_other(e);
+    report_.entries += made;
+}
+
+bool extracting::put_file(tar_reader::member const& found, std::stop_token const& stop) {
+    auto file = into_->begin_file(found.what);
+    if (!file) return false;
+    std::uint64_t at = 0;
+    for (auto piece = reader_->data(); !piece.empty(); piece = reader_->data()) {
+        stop_point(stop);
+        if (!all_zero(piece)) write_at(file->file.get(), piece, at, found.what.path);
+        at += piece.size();
+    }
+    if (::ftruncate(file->file.get(), static_cast<off_t>(at)) != 0) fail(errno, found.what.path);
+    report_.bytes += at;
+    return into_->finish_file(found.what, std::move(*file));
+}
+
+// A bomb says in its header how large it is going to be.
+bool extracting::has_room(tar_reader::member const& found) {
+    struct statvfs room {};
+    if (found.sparse || ::fstatvfs(target_.get(), &room) != 0) return true;
+    if (found.what.size <= std::uint64_t(room.f_bavail) * room.f_frsize) return true;
+    refuse(found.what.path,
+           std::to_string(found.what.size) + " bytes: more than there is room for");
+    return false;
+}
+
+// Folders that no member says anything of. Follows no link, and any depth is well.
+bool extracting::make_parents(std::string_view path) {
+    if (parent_ == path) return true;
+    auto at = open_beneath(target_.get(), "", O_RDONLY | O_DIRECTORY);
+    for (auto rest = path; at && !rest.empty();) {
+        auto const slash = std::min(rest.find('/'), rest.size());
+        std::string const part(rest.substr(0, slash));
+        rest.remove_prefix(std::min(slash + 1, rest.size()));
+        if (::mkdirat(at.get(), part.c_str(), 0755) != 0 && errno != EEXIST) return false;
+        at = descriptor(
+            ::openat(at.get(), part.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    }
+    if (!at) return false;
+    parent_ = path;
+    return true;
+}
+
+// The last member of a name counts; the deepest folders first, as filling one changes its time.
+void extracting::finish_folders() {
+    std::map<std::string_view, entry const*> last;
+    for (auto const& e : folders_) last[e.path] = &e;
+    for (auto e = last.rbegin(); e != last.rend(); ++e) into_->finish_folder(*e->second);
+}
+
+extract_report extracting::result() && {
+    if (into_ && into_->left_out() > 0)
+        report_.notes.push_back({{},
+                                 "owners, device numbers or attributes of " +
+                                     std::to_string(into_->left_out()) +
+                                     " objects were left out: setting them takes root"});
+    return std::move(report_);
+}
+
+} // namespace trawl::backup::detail
