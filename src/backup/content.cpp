@@ -178,7 +178,8 @@ bool tar_stream::read_small(std::size_t at, int file, struct stat const& before,
     if (!read_up_to(file, 0, buffer_.data(), buffer_.size(), done)) return lose(at, errno), true;
     struct stat after {};
     if (::fstat(file, &after) != 0) return lose(at, errno), true;
-    bool const settled = done == e.size && same_moment(before, after);
+    bool const settled =
+        done == static_cast<std::uint64_t>(before.st_size) && same_moment(before, after);
     if (!settled && !last_try) return false;
     bytes_read_ += done;
     buffer_.resize(done);
@@ -362,13 +363,17 @@ bool tar_stream::cut_short() {
     auto const sound = now.sound;
     auto const cause = now.failure;
     auto const cuts = now.cuts + 1;
-    if (sound == 0 || cuts > most_tries) {
-        if (cause == 0) now.failure = EIO; // it shrinks faster than it can be read
-        return false;
-    }
+    if (cause != 0 && (sound == 0 || cuts > most_tries)) return false;
     auto const before = now.before;
     auto file = std::move(now.file);
     plan_.steps[at].what = action::store;
+    if (cause == 0 && (sound <= small_file || cuts > most_tries)) {
+        // It shrinks while we read: what is there now, in one piece.
+        large_.reset();
+        plan_.entries[at].size = std::min<std::uint64_t>(sound, small_file);
+        read_small(at, file.get(), before, true);
+        return true;
+    }
     if (!begin_large(at, std::move(file), before, now.tries, sound)) {
         large_.reset();
         return true; // and named

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <tuple>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -55,7 +56,9 @@ void pruning::find() {
     }
     if (all_.empty()) throw error(errc::no_such_archive, "backup " + shown_ + " " + options_.name);
     std::sort(all_.begin(), all_.end(), [](dated const& a, dated const& b) {
-        return a.head.self().created_ns < b.head.self().created_ns;
+        // By name, too: whoever prunes after a kill has to come to the same order.
+        auto const x = a.head.self().created_ns, y = b.head.self().created_ns;
+        return std::tie(x, a.file) < std::tie(y, b.file);
     });
 }
 

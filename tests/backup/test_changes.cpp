@@ -3,6 +3,7 @@
 #include "backup/manifest.hpp"
 
 #include <fcntl.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 using namespace trawl;
@@ -88,6 +89,65 @@ TEST_CASE("what is excluded is not in the backup, and is counted", "[backup]") {
     CHECK(paths_in(made.manifest) ==
           std::vector<std::string>{"", ".trawlignore", "cache", "cache/CACHEDIR.TAG", "keep.o"});
     CHECK(made.excluded == 3);
+}
+
+TEST_CASE("patterns of files are for the whole source, and come behind the ignore files",
+          "[backup]") {
+    scratch dir;
+    auto const source = dir / "source";
+    fs::create_directories(source / "a" / "build");
+    for (auto const* name : {"x.log", "y.tmp", "kept.tmp", "a/x.log", "a/build/z"})
+        put(source / name, "x");
+    put(dir / "patterns", "# comment\n*.log\nbuild/\n");
+    put(dir / "more", "*.tmp\n");
+    put(source / ".trawlignore", "!kept.tmp\n");
+    auto o = from_to(source, dir / "backups");
+    o.exclude_from = {dir / "patterns", dir / "more"};
+    CHECK(paths_in(back_up(o).manifest) ==
+          std::vector<std::string>{"", ".trawlignore", "a", "kept.tmp"});
+    o.exclude = {"kept.*"}; // before all others
+    CHECK(paths_in(back_up(o).manifest) == std::vector<std::string>{"", ".trawlignore", "a"});
+    o.exclude_from = {dir / "missing"};
+    CHECK(thrown([&] { back_up(o); }) == std::errc::no_such_file_or_directory);
+}
+
+TEST_CASE("what lies on another file system is left out when that is asked for", "[backup]") {
+    scratch dir;
+    auto const source = dir / "source";
+    fs::create_directories(source / "mounted");
+    put(source / "here", "x");
+    struct mounted {
+        fs::path where;
+        bool done;
+        ~mounted() {
+            if (done) ::umount2(where.c_str(), MNT_DETACH);
+        }
+    } const other{source / "mounted",
+                  ::mount("tmpfs", (source / "mounted").c_str(), "tmpfs", 0, "size=1m") == 0};
+    if (!other.done) skip("needs the right to mount a tmpfs");
+    put(source / "mounted" / "there", "x");
+    auto o = from_to(source, dir / "backups");
+    using list = std::vector<std::string>;
+    CHECK(paths_in(back_up(o).manifest) == list{"", "here", "mounted", "mounted/there"});
+    o.one_file_system = true;
+    CHECK(paths_in(back_up(o).manifest) == list{"", "here", "mounted"});
+}
+
+TEST_CASE("what chattr +d has marked is left out when that is asked for", "[backup]") {
+    scratch dir(medium::disk);
+    auto const source = dir / "source";
+    fs::create_directories(source / "folder");
+    put(source / "folder" / "below", "x");
+    put(source / "marked", "x");
+    put(source / "other", "x");
+    if (command({"chattr", "+d", (source / "marked").string(), (source / "folder").string()}) != 0)
+        skip("needs chattr and a file system that has the attribute");
+    auto o = from_to(source, dir / "backups");
+    CHECK(paths_in(back_up(o).manifest).size() == 5);
+    o.exclude_nodump = true;
+    auto const made = back_up(o);
+    CHECK(paths_in(made.manifest) == std::vector<std::string>{"", "other"});
+    CHECK(made.excluded == 2);
 }
 
 TEST_CASE("a differential stands on the full alone", "[backup]") {

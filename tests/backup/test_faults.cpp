@@ -1,6 +1,8 @@
 #include "fixture.hpp"
 
 #include <atomic>
+#include <cstdlib>
+#include <fstream>
 #include <random>
 #include <thread>
 
@@ -35,6 +37,44 @@ bool backed_up_until_killed(backup::options const& o, std::chrono::microseconds 
     return WIFSIGNALED(status);
 }
 
+bool const everything = std::getenv("TRAWL_LONG") != nullptr;
+
+void must_be_whole(fs::path const& archives) {
+    auto const seen = verify(archives);
+    for (auto const& p : seen.errors) UNSCOPED_INFO(p.path << ": " << p.message);
+    CHECK(seen.errors.empty());
+    CHECK(seen.damaged.empty());
+}
+
+/// Appends, truncates, rewrites, renames and deletes in a tree, in a process of its own, as long as
+/// it lives.
+class restless_writer {
+public:
+    explicit restless_writer(fs::path const& tree) : child_(::fork()) {
+        if (child_ != 0) return;
+        std::mt19937 random(9);
+        auto const file = [&] { return tree / ("busy" + std::to_string(random() % 12)); };
+        for (unsigned i = 0;; ++i) {
+            std::error_code ignored;
+            switch (random() % 5) {
+            case 0: std::ofstream(file(), std::ios::app) << noise(random() % 9000, i); break;
+            case 1: (void)!::truncate(file().c_str(), static_cast<off_t>(random() % 5000)); break;
+            case 2: std::ofstream(file()) << noise(random() % 3'000'000, i); break;
+            case 3: fs::rename(file(), file(), ignored); break;
+            default: fs::remove(file(), ignored);
+            }
+        }
+    }
+    restless_writer(restless_writer const&) = delete;
+    ~restless_writer() {
+        ::kill(child_, SIGKILL);
+        ::waitpid(child_, nullptr, 0);
+    }
+
+private:
+    pid_t child_;
+};
+
 struct small_disk {
     fs::path where;
     bool mounted = false;
@@ -64,7 +104,7 @@ TEST_CASE("kill -9 at any moment leaves the old or the new state, and the next r
     auto old_state = look_at(source);
     std::mt19937 random(7);
     int killed = 0;
-    for (unsigned i = 0; i < 24; ++i) {
+    for (unsigned i = 0; i < (everything ? 200u : 24u); ++i) {
         put(source / "folder0" / "file0", noise(3000, i));
         put(source / "large", noise(4'000'000, i));
         fs::remove(source / "folder1" / ("added" + std::to_string(i)));
@@ -82,6 +122,7 @@ TEST_CASE("kill -9 at any moment leaves the old or the new state, and the next r
         bool const is_old = difference(old_state, found).empty();
         bool const is_new = difference(new_state, found).empty();
         CHECK((is_old || is_new));
+        must_be_whole(dir / "backups");
         for (auto const& name : names(dir / "backups")) // every manifest of a final name is whole
             if (name.ends_with(".manifest.json")) {
                 auto const archive = name.substr(0, name.size() - 14) + ".tar.gz";
@@ -136,9 +177,10 @@ TEST_CASE("a disk that is full at every step of the way", "[backup]") {
     auto const made = back_up(from_to(source, dir / "backups"));
     auto const needed = made.bytes_out + 2 * fs::file_size(made.manifest);
     int full = 0, whole = 0;
-    for (std::size_t step = 1; step <= 16; ++step) {
+    std::size_t const steps = everything ? 64 : 16;
+    for (std::size_t step = 1; step <= steps; ++step) {
         small_disk disk(dir / ("disk" + std::to_string(step)),
-                        (needed + 65536) * step / 15 / 4096 * 4096);
+                        (needed + 65536) * step / (steps - 1) / 4096 * 4096);
         if (!disk.mounted) skip("needs the right to mount a tmpfs");
         auto const code = thrown([&] { back_up(from_to(source, disk.where)); });
         auto const left = names(disk.where);
@@ -154,8 +196,33 @@ TEST_CASE("a disk that is full at every step of the way", "[backup]") {
             auto const out = dir / ("out" + std::to_string(step));
             CHECK(put_back(restoring(disk.where, out)).errors.empty());
             CHECK(difference(state, look_at(out)) == "");
+            must_be_whole(disk.where);
         }
     }
     CHECK(full > 5);
     CHECK(whole > 0);
+}
+
+TEST_CASE(
+    "a writer that changes the tree meanwhile: every backup is whole, and the last one is exact",
+    "[backup]") {
+    scratch dir;
+    auto const source = dir / "source";
+    make_plain_tree(source, 40);
+    {
+        restless_writer const writer(source);
+        for (int i = 0; i < (everything ? 50 : 6); ++i) {
+            auto o = from_to(source, dir / "backups");
+            o.what = i % 10 == 0 ? backup::kind::full : backup::kind::incremental;
+            auto const made = back_up(o);
+            for (auto const& p : made.errors) UNSCOPED_INFO(p.path << ": " << p.message);
+            CHECK(made.errors.empty());
+            must_be_whole(dir / "backups"); // each hash is that of the archived bytes
+            CHECK(put_back(restoring(dir / "backups", dir / "out")).errors.empty());
+            fs::remove_all(dir / "out");
+        }
+    }
+    back_up(from_to(source, dir / "backups"));
+    CHECK(put_back(restoring(dir / "backups", dir / "out")).errors.empty());
+    CHECK(difference(look_at(source), look_at(dir / "out")) == "");
 }
