@@ -37,7 +37,7 @@ inline constexpr std::uint32_t no_archive = std::numeric_limits<std::uint32_t>::
 /// Bits of entry::flags.
 inline constexpr std::uint32_t flag_unsettled = 1; ///< changed while it was read, stored as read
 inline constexpr std::uint32_t flag_stale = 2;     ///< not readable now: as in an earlier backup
-inline constexpr std::uint32_t flag_partial = 4; ///< stored only as far as it could be read
+inline constexpr std::uint32_t flag_partial = 4;   ///< stored only as far as it could be read
 
 /// One object of the source, as a manifest line and a tar member describe it.
 struct entry {

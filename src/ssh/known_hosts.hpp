@@ -41,7 +41,7 @@ struct hashed_name {
 
 struct known_entry {
     bool revoked = false, authority = false; // as marked
-    std::size_t line = 0; // from 1
+    std::size_t line = 0;                    // from 1
     host_key key;
     std::vector<std::string> patterns; // lower case, '!' kept; empty for a hashed name
     std::optional<hashed_name> hashed;

@@ -28,10 +28,7 @@ BELOW["cli"] = LIBRARY | {"json", "plan", "lab"}
 HEADER = {  # public headers whose module has another name
     "async": "async", "task_group": "async", "queue": "async", "mutex": "async", "limiter": "async",
     "offload_pool": "async", "error": "async", "observer": "async", "watchdog": "async", "detail": "async",
-    "sftp": "ssh", "ssh_agent": "ssh", "ssh_config": "ssh",
-    "smtp": "mail", "smtp_direct": "mail", "smtp_spool": "mail",
-    "mime": "mail", "mime_content": "mail", "mime_part": "mail", "dkim": "mail",
-    "icmp_tally": "icmp", "tcp_probe": "net",
+    "sftp": "ssh", "smtp": "mail", "mime": "mail", "dkim": "mail", "tcp_probe": "net",
 }
 # Third-party headers and the only modules of src/ that name them.
 THIRD_PARTY = {
@@ -47,7 +44,8 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 
 def module_of_public(name):
     stem = name.split("/")[1].removesuffix(".hpp")
-    return HEADER.get(stem, stem)
+    begin = stem.split("_")[0]  # smtp_direct.hpp belongs to smtp.hpp
+    return HEADER.get(stem) or HEADER.get(begin, begin)
 
 
 def module_of(path):
