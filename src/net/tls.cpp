@@ -137,6 +137,16 @@ struct stream::layer {
             SSL_set_session(wire.native_handle(), last);
     }
 
+    layer(layer const&) = delete;
+    layer& operator=(layer const&) = delete;
+    /// OpenSSL takes a connection that ends without a close_notify for a reason not to resume its
+    /// session; where it matters how a connection ends, the protocol above says so (QUIT).
+    ~layer() {
+        auto* const handle = wire.native_handle();
+        if (SSL_is_init_finished(handle))
+            SSL_set_shutdown(handle, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    }
+
     /// RFC 6125: the name in the certificate, by OpenSSL's own check; SNI has names only (RFC 6066
     /// §3).
     void expect() {
