@@ -38,7 +38,8 @@ step step_within(ssh::phase at, std::chrono::milliseconds limit) {
 }
 
 transport::transport(stream_socket socket, std::string peer)
-    : socket_(std::move(socket)), peer_(std::move(peer)), life_timer_(socket_.get_executor()) {
+    : socket_(std::move(socket)), peer_(std::move(peer)), turns_(turns::of(socket_.get_executor())),
+      life_timer_(socket_.get_executor()) {
     struct stat status;
     duplicate_ = ::fcntl(socket_.native_handle(), F_DUPFD_CLOEXEC, 3);
     if (duplicate_ < 0 || ::fstat(duplicate_, &status) != 0) {
@@ -173,7 +174,7 @@ void transport::close_abandoned() noexcept {
 }
 
 void transport::watch() {
-    if (!alive()) return;
+    if (!alive() || in_line_) return;
     if (!reading_) watch_for(stream_socket::wait_read, reading_);
     if (!writing_ && write_pending()) watch_for(stream_socket::wait_write, writing_);
 }
@@ -183,10 +184,16 @@ void transport::watch_for(stream_socket::wait_type what, bool& armed) {
     // The handler keeps the transport, so that `armed` is there; close() cancels it.
     socket_.async_wait(what, [self = shared_from_this(), &armed](asio::error_code failed) {
         armed = false;
-        if (failed || !self->session_) return;
-        self->pump();
-        self->settle();
+        if (failed || !self->session_ || std::exchange(self->in_line_, true)) return;
+        self->turns_->stand_in_line(self);
     });
+}
+
+void transport::take_turn() {
+    in_line_ = false;
+    if (!session_) return;
+    pump();
+    settle();
 }
 
 bool transport::cut_off() const noexcept { return carrier_ && !carrier_->why().empty(); }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "ssh/turns.hpp"
+
 #include <trawl/detail/parking.hpp>
 #include <trawl/ssh.hpp>
 
@@ -43,7 +45,7 @@ step step_within(ssh::phase at, std::chrono::milliseconds limit);
 /// libssh gets a duplicate of the descriptor, because some of its error paths close the one they
 /// were given. Any libssh call may read packets of any channel, so after every call and every pump
 /// all waiters look again; what a waiter waits for is never asked of the descriptor first.
-class transport : public std::enable_shared_from_this<transport> {
+class transport : public std::enable_shared_from_this<transport>, public turn_taker {
 public:
     /// Hears of everything that wakes the waiters, without a coroutine of its own. It may listen and
     /// ignore meanwhile.
@@ -125,6 +127,9 @@ public:
     /// That session has ended.
     bool cut_off() const noexcept;
 
+    /// Takes what the socket has brought: this session's turn has come.
+    void take_turn() override;
+
     /// Says goodbye if that goes at once, and closes. Wakes all waiters.
     void close() noexcept;
 
@@ -142,6 +147,7 @@ private:
 
     stream_socket socket_;
     std::string peer_;
+    std::shared_ptr<turns> turns_;
     ssh_session session_ = nullptr;
     ssh_event event_ = nullptr;
     ssh_counter_struct counter_{}, packets_{}; // of the socket; of what is inside
@@ -150,6 +156,7 @@ private:
     std::uint64_t seen_in_ = 0, seen_out_ = 0;
     bool seen_alive_ = false;
     bool reading_ = false, writing_ = false;
+    bool in_line_ = false;   // has been woken, and waits for its turn
     std::string last_words_; // of a session that is closed
     std::vector<channel_handle*> channels_;
     std::vector<listener*> listeners_; // null: gone while they were told
