@@ -9,6 +9,7 @@
 #include <asio/system_error.hpp>
 
 #include <cassert>
+#include <typeinfo>
 
 namespace trawl::detail {
 namespace {
@@ -19,13 +20,19 @@ void resume(park_handler handler, wake reason) {
                [handler = std::move(handler), reason]() mutable { std::move(handler)(reason); });
 }
 
+/// As executor.target<T>(), which Asio 1.22 hands out without a look at the type.
+template <class T>
+T const* as(asio::any_io_executor const& executor) {
+    return executor.target_type() == typeid(T) ? executor.target<T>() : nullptr;
+}
+
 /// The io_context behind an executor or a strand of it; null for every other kind of context.
 asio::io_context* io_context_of(asio::any_io_executor const& executor) {
     using direct = asio::io_context::executor_type;
-    if (auto* plain = executor.target<direct>()) return &plain->context();
-    if (auto* strand = executor.target<asio::strand<direct>>())
+    if (auto* plain = as<direct>(executor)) return &plain->context();
+    if (auto* strand = as<asio::strand<direct>>(executor))
         return &strand->get_inner_executor().context();
-    if (auto* strand = executor.target<asio::strand<asio::any_io_executor>>())
+    if (auto* strand = as<asio::strand<asio::any_io_executor>>(executor))
         return io_context_of(strand->get_inner_executor());
     return nullptr;
 }
