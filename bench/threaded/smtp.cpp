@@ -100,7 +100,7 @@ smtp::recipient deliver(std::uint16_t port, smtp::outgoing letter) {
     smtp::recipient answer;
     if (talk.at() == smtp::detail::phase::ready) {
         auto job = smtp::detail::make_job(std::move(letter));
-        job->bytes = job->what.content(talk.can().eight_bit);
+        job->open(talk.can());
         talk.begin(std::move(job));
         advance(talk, wire);
         if (auto const ended = talk.take_finished()) answer = ended->answers.front();

@@ -247,8 +247,8 @@ awaitable<bool> direct::state::attempt(smtp::options to, std::vector<std::size_t
         part.envelope.recipients.push_back(mail.what.envelope.recipients[i]);
     bool begun = false, without_tls = false;
     bool const at_will = to.tls == tls::opportunistic;
-    part.content = [&mail, &recipients, &begun](bool eight_bit) {
-        auto text = mail.what.content(eight_bit);
+    part.content = [&mail, &recipients, &begun](mime::transport way) {
+        auto text = mail.what.content(way);
         if (mail.notes) mail.notes->sending(recipients);
         begun = true;
         return text;

@@ -35,15 +35,6 @@ std::string path(std::string_view address) {
     return mime::detail::ascii_address(address).value_or(std::string(address));
 }
 
-/// A message's header, with any line ends.
-std::string_view header_of(std::string_view message) {
-    for (std::size_t at = 0; (at = message.find('\n', at)) != message.npos; ++at) {
-        auto const next = message.substr(at + 1, 2);
-        if (next.starts_with('\n') || next == "\r\n") return message.substr(0, at);
-    }
-    return message;
-}
-
 std::string mail_command(job const& one, capabilities const& can) {
     auto const& envelope = one.what.envelope;
     auto const& wants = one.what.parameters;
@@ -80,6 +71,14 @@ std::string recipient_command(job const& one, std::string_view address, capabili
 } // namespace
 
 // ---- a message ----
+
+std::string_view header_of(std::string_view message) {
+    for (std::size_t at = 0; (at = message.find('\n', at)) != message.npos; ++at) {
+        auto const next = message.substr(at + 1, 2);
+        if (next.starts_with('\n') || next == "\r\n") return message.substr(0, at);
+    }
+    return message;
+}
 
 void job::open(capabilities const& can) {
     auto const way = can.utf8        ? mime::transport::utf8

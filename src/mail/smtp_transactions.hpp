@@ -14,10 +14,14 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
 namespace trawl::smtp::detail {
+
+/// A message's header, with any line ends.
+std::string_view header_of(std::string_view message);
 
 /// A message on its way, and what became of it.
 struct job {

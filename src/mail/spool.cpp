@@ -156,8 +156,8 @@ awaitable<std::optional<receipt>> spool::state::attempt(std::string name, direct
         one.envelope.sender = entry.sender;
         for (auto const i : tried) one.envelope.recipients.push_back(entry.recipients[i].address);
         one.parameters = entry.parameters;
-        one.content = [&entry](bool eight_bit) {
-            return eight_bit || entry.seven_bit.empty() ? entry.text : entry.seven_bit;
+        one.content = [&entry](mime::transport way) {
+            return mime::content(entry.text_for(way)).open();
         };
         notes written(*file, files, tried);
         auto sending = by.send(std::move(one), written);

@@ -243,6 +243,12 @@ bool spooled::all_accepted() const noexcept {
                        [](auto const& r) { return r.status == status::accepted; });
 }
 
+std::string const& spooled::text_for(mime::transport way) const {
+    bool const fits = way == mime::transport::utf8 ||
+                      (way == mime::transport::eight_bit && !has_8bit(header_of(text)));
+    return fits || seven_bit.empty() ? text : seven_bit;
+}
+
 spooled spool_entry_of(outgoing const& one, std::int64_t now) {
     require_valid(one);
     spooled made;
@@ -252,8 +258,12 @@ spooled spool_entry_of(outgoing const& one, std::int64_t now) {
     made.parameters = one.parameters;
     for (auto const& address : one.envelope.recipients)
         made.recipients.push_back({address, status::deferred, 0, "", ""});
-    made.text = one.content(true);
-    made.seven_bit = one.content(false);
+    made.text = mime::read_all(*one.content(mime::transport::utf8));
+    try {
+        made.seven_bit = mime::read_all(*one.content(mime::transport::seven_bit));
+    } catch (error const& e) { // an address in its header needs SMTPUTF8
+        if (e.code().category() != mime::category()) throw;
+    }
     if (made.seven_bit == made.text) made.seven_bit.clear();
     return made;
 }

@@ -21,11 +21,13 @@ struct spooled {
     /// Deferred ones wait. One without an answer to a transaction that had begun is unknown.
     std::vector<recipient> recipients;
     std::vector<std::size_t> interrupted; ///< those whose transaction began and has no answer
-    std::string text;                     ///< for servers that take bytes above 127
+    std::string text;                     ///< for servers that take all it holds
     std::string seven_bit;                ///< for others; empty: the same
 
     std::vector<std::size_t> waiting() const;
     bool all_accepted() const noexcept;
+    /// The text for a server of that kind.
+    std::string const& text_for(mime::transport way) const;
 };
 
 /// A message as it enters the spool at `now`: everybody waits, and it is due.

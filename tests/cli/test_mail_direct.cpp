@@ -157,7 +157,7 @@ TEST_CASE("trawl mail --flush sends what is due", "[cli]") {
             one.message_id = "<1@b.example>";
             one.envelope.sender = "a@b.example";
             one.envelope.recipients = {to};
-            one.content = [](bool) { return "Subject: s\r\n\r\nok\r\n"s; };
+            one.content = smtp::outgoing::of({}, "Subject: s\r\n\r\nok\r\n").content;
             auto putting = spool.put(std::move(one));
             co_await std::move(putting);
         }

@@ -1,6 +1,8 @@
+#include "descriptors.hpp"
 #include "embed/engines.hpp"
 
 #include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
 #include <asio/strand.hpp>
@@ -14,6 +16,8 @@
 #include <future>
 #include <locale>
 #include <map>
+#include <memory>
+#include <optional>
 #include <sstream>
 #include <thread>
 
@@ -168,4 +172,25 @@ TEST_CASE("a strand of Asio's system_executor is enough", "[embed]") {
     engines work(pool, ignore);
     finish(asio::make_strand(asio::system_executor()), work);
     CHECK(sorted(work.said()) == all);
+}
+
+// Leaks of memory are told by the leak checker of the sanitized build.
+TEST_CASE("an io_context destroyed in the midst of the work leaves nothing open", "[embed]") {
+    for (std::string const stop : {"serving", "dns", "icmp", "ssh", "smtp", "backup"}) {
+        INFO(stop);
+        auto const before = trawl::test::open_descriptors();
+        {
+            auto io = std::make_unique<asio::io_context>(1);
+            std::optional<offload_pool> pool(std::in_place, two_threads());
+            engines work(*pool, [&](std::string const& phase) {
+                if (phase == stop) io->stop();
+            });
+            asio::co_spawn(*io, work.run(), asio::detached);
+            io->run_for(60s);
+            CHECK(io->stopped());
+            pool.reset(); // before the loop, as its documentation asks for
+            io.reset();
+        }
+        CHECK(trawl::test::open_descriptors() == before);
+    }
 }

@@ -21,7 +21,7 @@ smtp::outgoing message(std::vector<std::string> recipients) {
     one.message_id = "<1@b.example>";
     one.envelope.sender = "a@b.example";
     one.envelope.recipients = std::move(recipients);
-    one.content = [](bool) { return "Subject: night run\r\n\r\nok\r\n"s; };
+    one.content = smtp::outgoing::of({}, "Subject: night run\r\n\r\nok\r\n").content;
     return one;
 }
 

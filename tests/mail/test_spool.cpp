@@ -28,13 +28,16 @@ smtp::outgoing message(std::vector<std::string> recipients,
     one.message_id = "<1@b.example>";
     one.envelope.sender = "a@b.example";
     one.envelope.recipients = std::move(recipients);
-    one.content = [text](bool) { return text; };
+    one.content = smtp::outgoing::of({}, std::move(text)).content;
     return one;
 }
 
 spooled entry(std::int64_t now = 1000) {
     auto one = message({"x@d.example", "y@d.example", "z@e.example"});
-    one.content = [](bool eight_bit) { return eight_bit ? "\xc3\xbc\n\n"s : "=C3=BC\n\n"s; };
+    one.content = [](mime::transport way) {
+        return mime::content(way == mime::transport::seven_bit ? "=C3=BC\n\n" : "\xc3\xbc\n\n")
+            .open();
+    };
     one.parameters.notify.failure = one.parameters.notify.delay = true;
     one.parameters.returned = smtp::returned::headers;
     one.parameters.envelope_id = "id7";

@@ -136,7 +136,7 @@ std::string send(std::function<void(world&)> prepare) {
             smtp::outgoing one;
             one.envelope.sender = "a@b.example";
             one.envelope.recipients = {"x@d.example"};
-            one.content = [](bool) { return "Subject: s\r\n\r\nok\r\n"s; };
+            one.content = smtp::outgoing::of({}, "Subject: s\r\n\r\nok\r\n").content;
             auto const done = co_await direct.send(std::move(one));
             auto const& answer = done.recipients.at(0);
             came = to_string(answer.status);

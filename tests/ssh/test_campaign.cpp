@@ -1,7 +1,6 @@
 #include "descriptors.hpp"
 #include "lab/lab.hpp"
-#include "peers/faulty_proxy.hpp"
-#include "ssh/fixture.hpp"
+#include "ssh/behind_proxy.hpp"
 
 #include <trawl/limiter.hpp>
 #include <trawl/sftp.hpp>
@@ -18,32 +17,6 @@ using fault = faulty_proxy::fault;
 using tcp = asio::ip::tcp;
 
 namespace {
-
-/// Options that reach `at` through a proxy.
-ssh::options through(std::uint16_t proxy, sshd const& at) {
-    auto how = good_options(at);
-    auto const line = at.known_hosts_line();
-    how.port = proxy;
-    how.known->parse(known_hosts_line(proxy, line.substr(line.find(' ') + 1)), "proxy");
-    return how;
-}
-
-/// Runs `body(options)` with a server behind a proxy that asks `next` for its faults.
-void behind_proxy(sshd const& at, std::function<fault()> next,
-                  std::function<awaitable<>(ssh::options, faulty_proxy&)> body) {
-    auto all = [&]() -> awaitable<> {
-        auto const executor = co_await asio::this_coro::executor;
-        tcp::endpoint const target(asio::ip::address_v4::loopback(), at.port());
-        faulty_proxy proxy(executor, target, next);
-        auto scene = [&](task_group& group) -> awaitable<> {
-            group.spawn_background(proxy.serve());
-            auto how = through(proxy.port(), at);
-            co_await body(std::move(how), proxy);
-        };
-        co_await with_group(scene);
-    };
-    run(all, 120s);
-}
 
 struct tally {
     std::size_t whole = 0, failed = 0, timed_out = 0;
