@@ -439,8 +439,9 @@ public:
     /// Runs a command in the user's login shell and returns when it has ended and all of its output
     /// is here. Up to options.max_channels run at once. A connection that is lost before the end of
     /// the output is a failure even if the exit status has come (it may precede the output, RFC 4254
-    /// §6.10); the failure then names it. Cancelling, or a deadline, sends the command SIGTERM,
-    /// closes its channel and leaves the session usable.
+    /// §6.10); the failure then names it. Cancelling, or a deadline, sends the command SIGTERM
+    /// (to dropbear, which may end the session then, nothing), closes its channel and leaves the
+    /// session usable.
     awaitable<completed> exec(std::string command);
     awaitable<completed> exec(std::string command, exec_options how);
 

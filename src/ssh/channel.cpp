@@ -1,6 +1,7 @@
 #include "ssh/channel.hpp"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 namespace trawl::ssh::detail {
@@ -9,6 +10,13 @@ namespace {
 // ssh_channel_write copies whatever the peer's window holds (2 MB) into libssh's buffer, which
 // never shrinks.
 constexpr std::size_t largest_write = 128 * 1024;
+
+/// dropbear (2022.83) ends the session ("Failed assertion ... `!channel->sent_close'") when a
+/// command ends while its channel closes, as it would after a signal.
+bool takes_last_signal(ssh_session by) {
+    char const* const banner = ssh_get_serverbanner(by);
+    return !banner || !std::string_view(banner).starts_with("SSH-2.0-dropbear");
+}
 
 } // namespace
 
@@ -50,7 +58,7 @@ channel::channel(std::shared_ptr<transport> link, std::size_t budget, overflow r
 
 channel::~channel() {
     // sshd passes the signal on (OpenSSH 7.9 and later); elsewhere the closed pipes have to do.
-    if (handle_ && running_ && !ended() && link_->alive())
+    if (handle_ && running_ && !ended() && link_->alive() && takes_last_signal(link_->handle()))
         ssh_channel_request_send_signal(handle_, "TERM");
 }
 
