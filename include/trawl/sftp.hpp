@@ -113,7 +113,8 @@ struct options {
         60'000};                   ///< the server may be silent for so long; zero: no bound
     std::size_t requests = 64;     ///< reads and writes in flight, of all transfers of this client
     std::size_t block = 32 * 1024; ///< bytes of one of them; the server's limit may be lower
-    std::size_t max_entries = 1'000'000; ///< files of one folder; more is a failure
+    std::size_t max_entries = 1'000'000; ///< files of one folder, folders of a tree that is copied,
+                                         ///< files of one that sync() looks at; more is a failure
 };
 
 /// What a transfer has done so far.
@@ -126,7 +127,7 @@ struct transferred {
 
 struct transfer_options {
     bool recursive = false; ///< folders with all that is in them
-    bool preserve = false;  ///< permissions and times as the source has them
+    bool preserve = false;  ///< permissions, without set-id bits, and times as the source has them
     bool resume = false;    ///< go on with what an interrupted transfer with `resume` has left
     bool sync =
         false; ///< fsync before a file gets its name (some ms each), as an extension on the server

@@ -20,7 +20,21 @@
 
 namespace trawl {
 
+namespace {
+
+/// Strands may outlive the pool, and refer to its threads' context to the end.
+class context : public asio::thread_pool {
+public:
+    using asio::thread_pool::thread_pool;
+    /// Destroys what has not begun, and with it the coroutines that wait for it; these may hold
+    /// strands.
+    void drop_queued() { shutdown(); }
+};
+
+} // namespace
+
 struct offload_pool::strand::state {
+    std::shared_ptr<context> threads; // longer than the lane
     asio::strand<asio::thread_pool::executor_type> lane;
 };
 
@@ -28,7 +42,7 @@ struct offload_pool::state {
     explicit state(options o)
         : name(std::move(o.name)), watch(o.watch),
           size(o.threads ? o.threads : std::max(1u, std::thread::hardware_concurrency())),
-          threads(size) {}
+          threads(std::make_shared<context>(size)) {}
 
     void begin() {
         --queued;
@@ -52,7 +66,7 @@ struct offload_pool::state {
     std::atomic<std::size_t> queued{0}, running{0}, most_queued{0};
     std::atomic<std::uint64_t> completed{0};
     std::atomic<std::int64_t> busy_ns{0};
-    asio::thread_pool threads; // last: its threads use what stands above
+    std::shared_ptr<context> threads; // they use what stands above
 };
 
 namespace {
@@ -94,13 +108,15 @@ offload_pool::offload_pool(options configuration) {
 }
 
 offload_pool::~offload_pool() {
-    state_->threads.stop();
-    state_->threads.join();
+    state_->threads->stop();
+    state_->threads->join();
+    state_->threads->drop_queued();
 }
 
 offload_pool::strand offload_pool::make_strand() {
+    auto const& threads = state_->threads;
     return strand(std::make_shared<strand::state>(
-        strand::state{asio::make_strand(state_->threads.get_executor())}));
+        strand::state{threads, asio::make_strand(threads->get_executor())}));
 }
 
 awaitable<> offload_pool::submit(strand const* lane, detail::job& job) {
@@ -127,7 +143,7 @@ awaitable<> offload_pool::submit(strand const* lane, detail::job& job) {
         if (lane)
             asio::post(lane->state_->lane, std::move(work));
         else
-            asio::post(pool.threads, std::move(work));
+            asio::post(*pool.threads, std::move(work));
     };
     co_await asio::async_initiate<asio::use_awaitable_t<> const, void(bool)>(std::move(start),
                                                                              asio::use_awaitable);

@@ -1,5 +1,7 @@
 #include "cli/mail_direct.hpp"
 
+#include "cli/mail_report.hpp"
+
 #include <trawl/dns.hpp>
 #include <trawl/smtp_spool.hpp>
 
@@ -77,15 +79,22 @@ awaitable<smtp::receipt> send_direct(environment& here, direct_words said, smtp:
     } else {
         // First on disk: then it is safe whatever happens here.
         smtp::spool spool(here.blocking(), spool_options(here, said.spool));
+        auto kept = everybody(one, smtp::status::deferred, "");
         auto putting = spool.put(std::move(one));
         auto const name = co_await std::move(putting);
         here.log().log(severity::info, "spool " + said.spool, "kept as " + name);
-        auto trying = spool.attempt(name, direct);
-        sent = co_await std::move(trying);
-        if (!sent)
-            throw error(std::make_error_code(std::errc::device_or_resource_busy),
-                        fmt::format("spool {}/queue/{}", said.spool, name),
-                        "another process is sending it");
+        std::string why = "another process is sending it";
+        try {
+            auto trying = spool.attempt(name, direct);
+            sent = co_await std::move(trying);
+        } catch (error const& e) { // no reason to send it once more: it is kept
+            why = e.what();
+        }
+        if (!sent) {
+            for (auto& to : kept.recipients)
+                to.text = fmt::format("kept in the spool as {}: {}", name, why);
+            sent = std::move(kept);
+        }
     }
     co_await direct.quit();
     co_return std::move(*sent);

@@ -2,6 +2,7 @@
 
 #include "cli/environment.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace trawl::cli {
@@ -33,7 +34,9 @@ awaitable<> sftp_source::connect() {
         auto const how = co_await all_.round->options_for(at_);
         session_.emplace(all_.here.io().get_executor(), how);
         co_await session_->connect();
-        auto const options = sftp_options(all_, 1);
+        // Each host's copy reads through this one client with as many requests as its own.
+        auto const jobs = std::min<std::uint64_t>(all_.words.pace.jobs, all_.targets);
+        auto const options = sftp_options(all_, std::max<std::uint64_t>(jobs, 1));
         auto opened = co_await sftp::open(*session_, options);
         files_.emplace(std::move(opened));
     } catch (error const&) {

@@ -87,7 +87,8 @@ void check(words const& w, environment& here) {
     if (w.group && here.words().json) throw usage_error("--group is for text, not for --json");
     if (w.ports.alone && !w.ports.any()) throw usage_error("-N is for -L, -R or -D");
     bool const command = !here.words().command.empty() || !w.script.empty();
-    if (w.ports.alone && command) throw usage_error("-N is without a command");
+    if (w.ports.alone && (command || w.feed_stdin || w.as_root || !w.sudo_password_file.empty()))
+        throw usage_error("-N is without a command");
 }
 
 int run(environment& here, words const& w) {

@@ -41,14 +41,14 @@ void write_all(int to, char const* bytes, std::size_t size) {
 
 ssh_input::ssh_input(int file, std::string const& name, offload_pool& blocking)
     : file_(file), blocking_(blocking) {
-    struct stat status;
-    if (::fstat(file_, &status) != 0) fail("read " + name);
-    if (S_ISREG(status.st_mode)) {
-        auto const at = ::lseek(file_, 0, SEEK_CUR);
-        from_ = at > 0 ? static_cast<std::uint64_t>(at) : 0;
-        return;
-    }
     try {
+        struct stat status;
+        if (::fstat(file_, &status) != 0) fail("read " + name);
+        if (S_ISREG(status.st_mode)) {
+            auto const at = ::lseek(file_, 0, SEEK_CUR);
+            from_ = at > 0 ? static_cast<std::uint64_t>(at) : 0;
+            return;
+        }
         copy(name);
     } catch (...) {
         ::close(file_);

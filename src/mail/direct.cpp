@@ -306,7 +306,7 @@ awaitable<> direct::state::serve(domain_group const& group, delivery& mail) {
         else if (co_await attempt(std::move(to.options), left, mail)) {
             // Better readable than never (RFC 7435 §3): some servers offer what they cannot do.
             to = co_await find_way(exchanger, by, group.domain, require_tls);
-            to.options.tls = tls::none;
+            if (to.options.tls == tls::opportunistic) to.options.tls = tls::none;
             if (!to.none) co_await attempt(std::move(to.options), left, mail);
         }
     }

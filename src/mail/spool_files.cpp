@@ -155,7 +155,10 @@ spool_folder::state spool_folder::open(std::string const& name, std::unique_ptr<
         set_aside(name);
         return state::corrupt;
     }
-    if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) return state::busy;
+    if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+        if (errno == EWOULDBLOCK) return state::busy;
+        fail(path.string());
+    }
     struct stat now {};
     if (::fstat(file.get(), &about) != 0) fail(path.string());
     // Whoever had the lock before may have finished it.

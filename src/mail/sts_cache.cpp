@@ -43,7 +43,12 @@ awaitable<std::optional<sts_policy>> sts_cache::policy_of(std::string domain) {
         std::erase_if(known_, [&](auto const& one) {
             return one.second.use_count() == 1 && one.second->until <= now;
         });
-        if (known_.size() >= most_domains) known_.erase(known_.begin());
+        // Rather one of a domain without a policy than one that protects somebody.
+        auto const idle = [](auto const& one) { return one.second.use_count() == 1; };
+        auto gone = std::find_if(known_.begin(), known_.end(),
+                                 [&](auto const& one) { return idle(one) && !one.second->policy; });
+        if (gone == known_.end()) gone = std::find_if(known_.begin(), known_.end(), idle);
+        if (known_.size() >= most_domains && gone != known_.end()) known_.erase(gone);
     }
     auto& place = known_[domain];
     if (!place) place = std::make_shared<entry>();

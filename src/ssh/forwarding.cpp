@@ -5,6 +5,7 @@
 #include <trawl/net.hpp>
 #include <trawl/task_group.hpp>
 
+#include <asio/ip/v6_only.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/use_awaitable.hpp>
 #include <asio/write.hpp>
@@ -116,6 +117,8 @@ namespace {
 tcp::acceptor listen_at(asio::any_io_executor const& executor, tcp::endpoint const& at) try {
     tcp::acceptor made(executor, at.protocol());
     made.set_option(tcp::acceptor::reuse_address(true));
+    if (at.protocol() == tcp::v6() && at.address().is_unspecified())
+        made.set_option(asio::ip::v6_only(false)); // whatever the system's default
     made.bind(at);
     made.listen();
     return made;

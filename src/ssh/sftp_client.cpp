@@ -68,6 +68,8 @@ awaitable<std::vector<entry>> list_folder(link_ptr link, std::string path) {
         for (auto& next : names) {
             if (next.name == "." || next.name == "..") continue;
             if (!safe_name(next.name)) throw link->failed(errc::unsafe_name, "list", path);
+            if (path.size() + 1 + next.name.size() > longest_path)
+                throw link->failed(errc::limit, "list", path, "a path that is too long");
             found.push_back(std::move(next));
         }
         if (found.size() > link->how().max_entries)

@@ -69,7 +69,8 @@ awaitable<std::uint64_t> left_over(transfer_ptr t, local_file const& here,
     co_return 0;
 }
 
-/// The local tree is made of the names that list_folder() has checked, so it cannot reach outside.
+/// The local tree is made of names that list_folder() has checked: none leads outside. Links that are
+/// there already are followed, as cp(1) does.
 class tree_get : public tree_copy {
 public:
     using tree_copy::tree_copy;

@@ -164,5 +164,7 @@ std::string make_init();
 /// True when `name` may be used as the name of a file in a folder: not empty, "." or "..", without
 /// '/' and NUL.
 bool safe_name(std::string_view name) noexcept;
+/// Bytes of a path that a server lists (PATH_MAX): one that nests for ever comes to an end.
+inline constexpr std::size_t longest_path = 4096;
 
 } // namespace trawl::sftp::detail

@@ -36,18 +36,20 @@ private:
         auto const place = co_await places_.acquire();
         auto const path = below(root_, folder);
         auto const entries = co_await list_folder(link_, path);
-        if (found_.size() + entries.size() > link_->how().max_entries)
-            throw link_->failed(errc::limit, "sync", root_, "too many files");
         for (auto const& next : entries) {
             auto const name = folder.empty() ? next.name : folder + '/' + next.name;
             auto attrs = next.attrs;
-            if (!attrs.permissions)
+            // In a target a link that looks like its folder would lead what is removed elsewhere.
+            if (!attrs.permissions || (attrs.is_folder() && !follow_files_))
                 attrs = co_await stat_path(link_, packet::lstat, joined(path, next.name));
             if (attrs.is_symlink() && follow_files_) {
                 auto const there = co_await target_of(link_, joined(path, next.name));
                 if (there.is_regular()) attrs = there;
             }
-            found_.emplace(name, attrs);
+            if (found_.size() >= link_->how().max_entries)
+                throw link_->failed(errc::limit, "sync", root_, "too many files");
+            if (!found_.emplace(name, attrs).second)
+                throw link_->failed(errc::protocol, "list", path, "the same name twice");
             if (attrs.is_folder()) group_->spawn(enter(name));
         }
     }

@@ -29,6 +29,8 @@ awaitable<> tree_copy::visit(pending_folder at, task_group& group) {
         if (next.kind == file_kind::other) {
             t_->skip();
         } else if (next.kind == file_kind::folder) {
+            if (waiting_.size() + made_.size() >= t_->link->how().max_entries)
+                throw t_->link->failed(errc::limit, "copy", at.from, "too many folders");
             waiting_.push_back({std::move(from), std::move(to), next.attrs});
         } else {
             auto place = co_await t_->files.acquire();

@@ -119,7 +119,7 @@ awaitable<> conclude(transfer_ptr t, remote_handle& file, attributes wanted, std
     if (t->how.preserve) {
         auto setting = link.request(packet::fsetstat);
         wanted.size.reset();
-        if (wanted.permissions) *wanted.permissions &= 07777;
+        if (wanted.permissions) *wanted.permissions &= 0777;
         setting.text(file.name()).attrs(wanted);
         flights.push_back(link.start(setting));
     }

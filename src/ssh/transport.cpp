@@ -112,6 +112,7 @@ awaitable<> transport::progress(step when) {
     auto const how = co_await place.wait(deadline);
     if (how == trawl::detail::wake::cancelled) trawl::detail::throw_cancelled();
     if (how == trawl::detail::wake::signalled || counter_.in_bytes != heard) co_return;
+    if (heard_in_line()) co_return;
     if (clock::now() >= when.deadline)
         throw failure(trawl::errc::timed_out, when.at, peer_,
                       "no end within " + seconds(when.limit));
@@ -189,6 +190,14 @@ void transport::watch_for(stream_socket::wait_type what, bool& armed) {
     });
 }
 
+bool transport::heard_in_line() {
+    if (!in_line_ || !session_) return false;
+    auto const before = counter_.in_bytes;
+    pump();
+    settle();
+    return counter_.in_bytes != before || !alive();
+}
+
 void transport::take_turn() {
     in_line_ = false;
     if (!session_) return;
@@ -231,6 +240,7 @@ void transport::wait_for_life() {
 }
 
 void transport::look_for_life() {
+    if (heard_in_line() && !alive()) return;
     if (std::exchange(heard_, counter_.in_bytes) != counter_.in_bytes) {
         unanswered_ = 0;
     } else if (unanswered_ == life_.unanswered) {

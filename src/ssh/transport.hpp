@@ -141,6 +141,9 @@ private:
     void close_abandoned() noexcept;
     void watch();
     void wait_for_life();
+    /// Takes what has come while this session stands in line: to be asked before it is called silent.
+    /// True when something had, be it the end.
+    bool heard_in_line();
     void look_for_life();
     void ask_for_life();
     void watch_for(stream_socket::wait_type what, bool& armed);

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <mutex>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,8 @@ namespace {
 
 /// As much as a sweep takes in a turn (icmp); a single step of libssh may be longer.
 constexpr auto budget = std::chrono::microseconds(250);
+
+} // namespace
 
 /// The lines of one context, for each of its executors: strands have their own.
 class lines final : public asio::execution_context::service {
@@ -25,29 +28,22 @@ public:
 
     std::shared_ptr<turns> of(asio::any_io_executor const& executor) {
         std::lock_guard const one(mutex_);
-        std::erase_if(all_, [](place const& p) { return p.line.expired(); });
+        std::erase_if(all_, [](auto const& p) { return p.expired(); });
         for (auto const& p : all_)
-            if (p.executor == executor)
-                if (auto line = p.line.lock()) return line;
+            if (auto line = p.lock(); line && line->executor_ == executor) return line;
         auto made = std::make_shared<turns>(executor);
-        all_.push_back({executor, made});
+        all_.push_back(made);
         return made;
     }
 
 private:
-    struct place {
-        asio::any_io_executor executor;
-        std::weak_ptr<turns> line;
-    };
     void shutdown() override {
         std::lock_guard const one(mutex_);
         all_.clear();
     }
     std::mutex mutex_;
-    std::vector<place> all_;
+    std::vector<std::weak_ptr<turns>> all_; // no executor is kept: it may be work
 };
-
-} // namespace
 
 std::shared_ptr<turns> turns::of(asio::any_io_executor const& executor) {
     auto& context = asio::query(executor, asio::execution::context);
@@ -64,14 +60,25 @@ void turns::post() {
 }
 
 void turns::run() {
+    struct again { // also when a turn throws: the others are in line still
+        turns& line;
+        ~again() { line.go_on(); }
+    } const at_exit{*this};
     auto const until = clock::now() + budget;
     do {
         auto const next = line_.front().lock();
         line_.pop_front();
         if (next) next->take_turn();
     } while (!line_.empty() && clock::now() < until);
+}
+
+void turns::go_on() noexcept {
     posted_ = !line_.empty();
-    if (posted_) post();
+    try {
+        if (posted_) post();
+    } catch (std::bad_alloc const&) {
+        posted_ = false; // the next one to stand in line tries it again
+    }
 }
 
 } // namespace trawl::ssh::detail

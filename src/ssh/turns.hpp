@@ -18,6 +18,8 @@ protected:
     ~turn_taker() = default;
 };
 
+class lines;
+
 /// The sessions of one executor share one turn of the loop.
 ///
 /// What a socket has brought may be a key exchange: 0.3 to 1 ms of CPU. A loop that runs whatever
@@ -38,8 +40,10 @@ public:
     void stand_in_line(std::weak_ptr<turn_taker> one);
 
 private:
+    friend class lines;
     void post();
     void run();
+    void go_on() noexcept;
 
     asio::any_io_executor executor_;
     std::deque<std::weak_ptr<turn_taker>> line_; // weak: the line is no reason to live

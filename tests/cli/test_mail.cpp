@@ -360,7 +360,7 @@ TEST_CASE("a line that is too long is refused and the next one is sent", "[cli]"
                                R"({"from":"a@b.example","to":"x@c.example"})");
     CHECK(done.code == 1);
     CHECK(done.err == "trawl: line 1: it is longer than 16777216 bytes\n");
-    CHECK(done.out == "2097153 x@c.example: accepted (250 2.0.0 Ok)\n");
+    CHECK(done.out == "2097154 x@c.example: accepted (250 2.0.0 Ok)\n");
 }
 
 TEST_CASE("trawl mail --batch --dry-run prints an mbox and connects to nobody", "[cli]") {
