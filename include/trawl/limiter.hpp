@@ -1,42 +1,32 @@
 #pragma once
 
 #include <trawl/async.hpp>
+#include <trawl/detail/hold.hpp>
 #include <trawl/detail/parking.hpp>
 
 #include <cstddef>
 #include <optional>
-#include <utility>
 
 namespace trawl {
 
 /// A semaphore: at most `limit` tickets are out at a time, given first come, first served. One
-/// executor; the limiter outlives its tickets.
+/// executor. Tickets that outlive their limiter hold no place any more.
 class limiter {
 public:
-    /// One place among `limit`; given back when it is destroyed. Move-only: hand it to the child
-    /// that does the work.
+    /// One place among `limit`; given back when it is destroyed or assigned to. Move-only, the
+    /// other has none then: hand it to the child that does the work.
     class [[nodiscard]] ticket {
     public:
         ticket() noexcept = default; ///< no place
-        /// Takes the place over; the other has none then.
-        ticket(ticket&& other) noexcept : owner_(std::exchange(other.owner_, nullptr)) {}
-        /// Gives its own place back first.
-        ticket& operator=(ticket&& other) noexcept {
-            if (this != &other) release(), owner_ = std::exchange(other.owner_, nullptr);
-            return *this;
-        }
-        ~ticket() { release(); }
         /// Gives the place back now; nothing without one.
-        void release() noexcept {
-            if (owner_) std::exchange(owner_, nullptr)->give_back();
-        }
+        void release() noexcept { place_.give_back(); }
         /// Whether it holds a place.
-        explicit operator bool() const noexcept { return owner_ != nullptr; }
+        explicit operator bool() const noexcept { return bool(place_); }
 
     private:
         friend class limiter;
-        explicit ticket(limiter* owner) noexcept : owner_(owner) {}
-        limiter* owner_ = nullptr;
+        explicit ticket(limiter& owner) noexcept : place_(owner, owner.tickets_) {}
+        detail::hold<limiter> place_;
     };
 
     /// `limit` places; with 0 nobody ever gets one.
@@ -57,8 +47,10 @@ public:
     std::size_t in_use() const noexcept { return limit_ - free_; }
 
 private:
-    void give_back() noexcept;
+    friend class detail::hold<limiter>;
+    void take_back() noexcept;
     std::size_t free_, limit_;
+    detail::hold_list<limiter> tickets_;
     detail::waiter_list waiters_;
     detail::turn_budget budget_;
 };

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <trawl/async.hpp>
+#include <trawl/detail/hold.hpp>
 #include <trawl/detail/parking.hpp>
 
 #include <filesystem>
@@ -13,29 +14,20 @@ namespace trawl {
 /// blocks the loop.
 class mutex {
 public:
-    /// Holds the mutex until it is destroyed or unlocked. Move-only.
+    /// Holds the mutex until it is destroyed, unlocked or assigned to. Move-only, the other holds
+    /// nothing then; nor does it when the mutex is gone.
     class [[nodiscard]] guard {
     public:
         guard() noexcept = default; ///< holds nothing
-        /// Takes the mutex over; the other holds nothing then.
-        guard(guard&& other) noexcept : owner_(std::exchange(other.owner_, nullptr)) {}
-        /// Unlocks what it holds first.
-        guard& operator=(guard&& other) noexcept {
-            if (this != &other) unlock(), owner_ = std::exchange(other.owner_, nullptr);
-            return *this;
-        }
-        ~guard() { unlock(); }
         /// Unlocks now; nothing when it holds nothing.
-        void unlock() noexcept {
-            if (owner_) std::exchange(owner_, nullptr)->unlock();
-        }
+        void unlock() noexcept { lock_.give_back(); }
         /// Whether it holds the mutex.
-        bool owns_lock() const noexcept { return owner_ != nullptr; }
+        bool owns_lock() const noexcept { return bool(lock_); }
 
     private:
         friend class mutex;
-        explicit guard(mutex* owner) noexcept : owner_(owner) {}
-        mutex* owner_ = nullptr;
+        explicit guard(mutex& owner) noexcept : lock_(owner, owner.guards_) {}
+        detail::hold<mutex> lock_;
     };
 
     mutex() = default;
@@ -50,8 +42,10 @@ public:
     guard try_lock() noexcept;
 
 private:
-    void unlock() noexcept;
+    friend class detail::hold<mutex>;
+    void take_back() noexcept;
     bool locked_ = false;
+    detail::hold_list<mutex> guards_;
     detail::waiter_list waiters_;
     detail::turn_budget budget_;
 };

@@ -11,10 +11,10 @@ awaitable<std::optional<limiter::ticket>> limiter::acquire_until(time_point dead
         auto const woken = co_await self.wait(deadline);
         if (woken == detail::wake::cancelled) detail::throw_cancelled();
         if (woken == detail::wake::timed_out) co_return std::nullopt;
-        co_return ticket(this); // give_back() has handed its place over
+        co_return ticket(*this); // take_back() has handed its place over
     }
     --free_;
-    co_return ticket(this);
+    co_return ticket(*this);
 }
 
 awaitable<limiter::ticket> limiter::acquire() {
@@ -25,10 +25,10 @@ awaitable<limiter::ticket> limiter::acquire() {
 limiter::ticket limiter::try_acquire() noexcept {
     if (free_ == 0) return {};
     --free_;
-    return ticket(this);
+    return ticket(*this);
 }
 
-void limiter::give_back() noexcept {
+void limiter::take_back() noexcept {
     if (!waiters_.wake_one()) ++free_;
 }
 

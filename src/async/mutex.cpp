@@ -9,10 +9,10 @@ awaitable<std::optional<mutex::guard>> mutex::lock_until(time_point deadline) {
         auto const woken = co_await self.wait(deadline);
         if (woken == detail::wake::cancelled) detail::throw_cancelled();
         if (woken == detail::wake::timed_out) co_return std::nullopt;
-        // signalled: unlock() has handed the mutex over without opening it
+        // signalled: take_back() has handed the mutex over without opening it
     }
     locked_ = true;
-    co_return guard(this);
+    co_return guard(*this);
 }
 
 awaitable<mutex::guard> mutex::lock() {
@@ -23,10 +23,10 @@ awaitable<mutex::guard> mutex::lock() {
 mutex::guard mutex::try_lock() noexcept {
     if (locked_) return {};
     locked_ = true;
-    return guard(this);
+    return guard(*this);
 }
 
-void mutex::unlock() noexcept {
+void mutex::take_back() noexcept {
     if (!waiters_.wake_one()) locked_ = false;
 }
 

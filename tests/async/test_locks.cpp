@@ -9,6 +9,7 @@
 #include <string>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <utility>
 
 using namespace std::chrono_literals;
 using namespace trawl;
@@ -122,6 +123,28 @@ TEST_CASE("a cancelled or expired wait for a ticket takes no place", "[limiter]"
         CHECK(places.in_use() == 0);
         CHECK(places.try_acquire());
     });
+}
+
+TEST_CASE("tickets and guards may be destroyed after what they are of", "[limiter][mutex]") {
+    limiter::ticket first, second;
+    mutex::guard guard;
+    {
+        limiter places(3);
+        mutex door;
+        first = places.try_acquire();
+        second = places.try_acquire();
+        guard = door.try_lock();
+        auto third = places.try_acquire();
+        CHECK(places.in_use() == 3);
+        second = std::move(third); // gives its own place back
+        CHECK(places.in_use() == 2);
+        CHECK_FALSE(third);
+        CHECK(first);
+        CHECK(guard.owns_lock());
+    }
+    CHECK_FALSE(first);
+    CHECK_FALSE(second);
+    CHECK_FALSE(guard.owns_lock());
 }
 
 TEST_CASE("a pacer keeps its budget and saves nothing up", "[limiter]") {
