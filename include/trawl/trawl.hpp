@@ -21,6 +21,7 @@
 #include <trawl/plan.hpp>
 #include <trawl/queue.hpp>
 #include <trawl/sftp.hpp>
+#include <trawl/sftp_file.hpp>
 #include <trawl/sftp_sync.hpp>
 #include <trawl/smtp.hpp>
 #include <trawl/smtp_direct.hpp>
