@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,6 +29,8 @@
 /// replaced. An archive is complete on disk (fsync) before its manifest gets its name, and that
 /// before the copy does, so that a crash at any moment leaves the old or the new state.
 namespace trawl::backup {
+
+class store; // backup_store.hpp
 
 enum class errc {
     no_such_archive = 1, ///< no backup of that name or date, or an archive of the chain is missing
@@ -71,8 +74,9 @@ struct exclusions {
 /// What an earlier backup has of what is excluded now is gone from the next.
 struct options : exclusions {
     std::filesystem::path source; ///< the folder to back up; `destination` inside it is left out
-    std::filesystem::path destination; ///< created when missing
-    std::string name;                  ///< empty: the source's last component
+    std::filesystem::path destination;    ///< a folder, created when missing
+    std::shared_ptr<backup::store> store; ///< or another place than a folder
+    std::string name;                     ///< empty: the source's last component
     kind what = kind::automatic;
 
     // When `automatic` makes a full. A day that was missed counts on the next run; a full that lies
@@ -130,7 +134,8 @@ struct report {
 awaitable<report> run(offload_pool& cpu, options configuration);
 
 struct restore_options {
-    std::filesystem::path archives; ///< the folder with the backups
+    std::filesystem::path archives;         ///< the folder with the backups
+    std::shared_ptr<backup::store> store{}; ///< or another place with them
     std::filesystem::path
         target;       ///< new or existing; files there that the backup does not name stay
     std::string name; ///< empty: the only one in `archives`
@@ -165,8 +170,9 @@ struct restore_report {
 awaitable<restore_report> restore(offload_pool& cpu, restore_options configuration);
 
 struct verify_options {
-    std::filesystem::path archives; ///< the folder with the backups
-    std::string name;               ///< empty: the only one in `archives`
+    std::filesystem::path archives;         ///< the folder with the backups
+    std::shared_ptr<backup::store> store{}; ///< or another place with them
+    std::string name;                       ///< empty: the only one in `archives`
     /// Compares the files of this tree with the latest state, too: each that has the size and the
     /// mtime of its entry must have its content.
     std::optional<std::filesystem::path> live;
@@ -214,8 +220,9 @@ struct change {
 };
 
 struct diff_options : exclusions {
-    std::filesystem::path archives; ///< the folder with the backups
-    std::string name;               ///< empty: the only one in `archives`
+    std::filesystem::path archives;         ///< the folder with the backups
+    std::shared_ptr<backup::store> store{}; ///< or another place with them
+    std::string name;                       ///< empty: the only one in `archives`
     std::optional<std::chrono::system_clock::time_point>
         from; ///< the newest state not after this; empty: the latest
     std::optional<std::chrono::system_clock::time_point>
@@ -250,8 +257,9 @@ struct prune_rules {
 };
 
 struct prune_options {
-    std::filesystem::path archives; ///< the folder with the backups
-    std::string name;               ///< empty: the only one in `archives`
+    std::filesystem::path archives;         ///< the folder with the backups
+    std::shared_ptr<backup::store> store{}; ///< or another place with them
+    std::string name;                       ///< empty: the only one in `archives`
     prune_rules rules;
     bool dry_run = false;      ///< decide and remove nothing
     observer* watch = nullptr; ///< as above
@@ -273,8 +281,9 @@ struct prune_report {
 awaitable<prune_report> prune(offload_pool& cpu, prune_options configuration);
 
 struct list_options {
-    std::filesystem::path archives; ///< the folder with the backups
-    std::string name;               ///< empty: all names in it
+    std::filesystem::path archives;         ///< the folder with the backups
+    std::shared_ptr<backup::store> store{}; ///< or another place with them
+    std::string name;                       ///< empty: all names in it
 };
 
 /// One backup in a folder, by the first line of its manifest.
@@ -292,8 +301,9 @@ struct archive_info {
 awaitable<std::vector<archive_info>> list(offload_pool& cpu, list_options configuration);
 
 struct entries_options {
-    std::filesystem::path archives; ///< the folder with the backups
-    std::string name;               ///< empty: the only one in `archives`
+    std::filesystem::path archives;         ///< the folder with the backups
+    std::shared_ptr<backup::store> store{}; ///< or another place with them
+    std::string name;                       ///< empty: the only one in `archives`
     std::optional<std::chrono::system_clock::time_point>
         at;                         ///< the newest state not after this; empty: the latest
     std::vector<std::string> paths; ///< as those of restore_options
@@ -322,9 +332,10 @@ awaitable<std::vector<problem>> entries(offload_pool& cpu, entries_options confi
                                         std::function<void(entry_info const&)> each);
 
 struct cat_options {
-    std::filesystem::path archives; ///< the folder with the backups
-    std::string path;               ///< of a file, relative to the source or absolute beneath it
-    std::string name;               ///< empty: the only one in `archives`
+    std::filesystem::path archives;         ///< the folder with the backups
+    std::shared_ptr<backup::store> store{}; ///< or another place with them
+    std::string path; ///< of a file, relative to the source or absolute beneath it
+    std::string name; ///< empty: the only one in `archives`
     std::optional<std::chrono::system_clock::time_point>
         at; ///< the newest state not after this; empty: the latest
 };

@@ -5,6 +5,7 @@
 #include <trawl/backup.hpp>
 #include <trawl/backup_extract.hpp>
 #include <trawl/backup_import.hpp>
+#include <trawl/backup_store.hpp>
 #include <trawl/dkim.hpp>
 #include <trawl/dns.hpp>
 #include <trawl/error.hpp>

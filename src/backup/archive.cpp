@@ -6,6 +6,8 @@
 #include <archive_entry.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <exception>
 #include <memory>
 #include <new>
 #include <stdexcept>
@@ -206,18 +208,36 @@ void tar_writer::data(std::string_view bytes) {
 void tar_writer::finish() { state_->check(::archive_write_close(state_->writer.get())); }
 
 struct tar_reader::state {
-    explicit state(int file) {
+    explicit state(stored_file const& from) : file(from) {
         if (!reader) throw std::bad_alloc();
         locale_scope const names(locale_scope::plain());
         check(::archive_read_support_filter_gzip(reader.get()));
         check(::archive_read_support_filter_zstd(reader.get()));
         check(::archive_read_support_format_tar(reader.get()));
-        check(::archive_read_open_fd(reader.get(), file, 256 * 1024));
+        check(::archive_read_open(reader.get(), this, nullptr, &state::give, nullptr));
+    }
+    static la_ssize_t give(::archive* to, void* self, void const** bytes) {
+        auto& s = *static_cast<state*>(self);
+        try {
+            auto const n = s.file.read(s.at, s.buffer);
+            s.at += n;
+            *bytes = s.buffer.data();
+            return static_cast<la_ssize_t>(n);
+        } catch (...) {
+            s.failure = std::current_exception();
+        }
+        ::archive_set_error(to, EIO, "cannot be read");
+        return -1;
     }
     void check(int result) {
+        if (failure) std::rethrow_exception(failure);
         if (result < ARCHIVE_WARN) throw std::runtime_error(reason(reader.get()));
     }
 
+    stored_file const& file;
+    std::uint64_t at = 0; ///< of the file
+    std::string buffer = std::string(256 * 1024, '\0');
+    std::exception_ptr failure;
     std::unique_ptr<::archive, free_reader> reader{::archive_read_new()};
     void const* piece = nullptr;
     std::size_t piece_size = 0;
@@ -226,7 +246,7 @@ struct tar_reader::state {
     std::string zeros;
 };
 
-tar_reader::tar_reader(int file) : state_(std::make_unique<state>(file)) {}
+tar_reader::tar_reader(stored_file const& file) : state_(std::make_unique<state>(file)) {}
 tar_reader::~tar_reader() = default;
 
 namespace {

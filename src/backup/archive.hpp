@@ -3,6 +3,8 @@
 #include "backup/entry.hpp"
 #include "backup/holes.hpp"
 
+#include <trawl/backup_store.hpp>
+
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -38,7 +40,7 @@ private:
     std::unique_ptr<state> state_;
 };
 
-/// Reads a tar stream, plain, gzip or zstd, from a descriptor. libarchive does not check gzip's
+/// Reads a tar stream, plain, gzip or zstd. libarchive does not check gzip's
 /// CRC: the caller compares hashes.
 class tar_reader {
 public:
@@ -49,8 +51,8 @@ public:
         bool sparse = false; ///< has holes: takes less room than its size
     };
 
-    /// `file` stays open as long as the reader.
-    explicit tar_reader(int file);
+    /// `file` outlives the reader, which throws as it does.
+    explicit tar_reader(stored_file const& file);
     ~tar_reader();
 
     /// The next member; nullopt at the end. Throws std::runtime_error with libarchive's words for

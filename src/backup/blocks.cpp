@@ -1,17 +1,14 @@
 #include "backup/blocks.hpp"
 
-#include "backup/files.hpp"
+#include "backup/repository.hpp"
 
 #include <fmt/format.h>
 #include <libdeflate.h>
 #include <zstd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <new>
 #include <stdexcept>
-
-#include <unistd.h>
 
 namespace trawl::backup::detail {
 
@@ -42,14 +39,14 @@ struct free_zstd {
 } // namespace
 
 struct block_reader::state {
-    state(int f, block_map const& m) : file(f), map(m) {
+    state(stored_file const& f, block_map const& m) : file(f), map(m) {
         if (m.how() == codec::zstd)
             zstd.reset(::ZSTD_createDCtx());
         else
             deflate.reset(::libdeflate_alloc_decompressor());
         if (!zstd && !deflate) throw std::bad_alloc();
     }
-    int file;
+    stored_file const& file;
     block_map const& map;
     std::unique_ptr<libdeflate_decompressor, free_deflate> deflate;
     std::unique_ptr<ZSTD_DCtx, free_zstd> zstd;
@@ -57,7 +54,7 @@ struct block_reader::state {
     std::size_t loaded = static_cast<std::size_t>(-1);
 };
 
-block_reader::block_reader(int file, block_map const& map)
+block_reader::block_reader(stored_file const& file, block_map const& map)
     : state_(std::make_unique<state>(file, map)) {}
 block_reader::~block_reader() = default;
 
@@ -81,21 +78,20 @@ void block_reader::load(std::size_t block) {
     auto const begin = s.map.begin(block);
     auto const bytes = static_cast<std::size_t>(s.map.end(block) - begin);
     s.packed.resize(bytes);
-    for (std::size_t done = 0; done < bytes;) {
-        auto const n =
-            ::pread(s.file, s.packed.data() + done, bytes - done, static_cast<off_t>(begin + done));
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0)
-            throw std::runtime_error(fmt::format("block {} at byte {}: {}", block, begin,
-                                                 n < 0 ? system_message(errno) : "is not there"));
-        done += static_cast<std::size_t>(n);
+    auto const bad = [&](std::string_view why) {
+        return std::runtime_error(fmt::format("block {} at byte {}: {}", block, begin, why));
+    };
+    try {
+        if (s.file.read(begin, s.packed) < bytes) throw bad("is not there");
+    } catch (error const& failure) {
+        if (!is_damage(failure.code())) throw;
+        throw bad(words_of(failure));
     }
     s.plain.resize(s.map.block_bytes());
     s.plain.resize(inflate());
     bool const last = block + 1 == s.map.size();
     if (s.plain.empty() || (!last && s.plain.size() != s.map.block_bytes()))
-        throw std::runtime_error(
-            fmt::format("block {} at byte {}: damaged, cannot be inflated", block, begin));
+        throw bad("damaged, cannot be inflated");
     s.loaded = block;
 }
 

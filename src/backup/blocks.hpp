@@ -3,6 +3,8 @@
 #include "backup/compress.hpp"
 #include "backup/manifest.hpp"
 
+#include <trawl/backup_store.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -36,12 +38,12 @@ private:
 class block_reader {
 public:
     /// `file` and `map` stay as long as the reader.
-    block_reader(int file, block_map const& map);
+    block_reader(stored_file const& file, block_map const& map);
     ~block_reader();
 
     /// The bytes from `offset` on, up to `most` of them and to the end of their block, at least
     /// one. Valid until the next call. Throws std::runtime_error that names the block when it is
-    /// damaged or not there.
+    /// damaged or not there, error when the store fails.
     std::string_view at(std::uint64_t offset, std::uint64_t most);
 
 private:

@@ -37,11 +37,10 @@ std::string differences(entry const& before, entry const& now, bool same_hash) {
 }
 
 void differing::prepare(std::stop_token const& stop) {
-    auto const shown = options_.archives.string();
-    auto const folder = open_archives(shown);
-    options_.name = choose_name(folder.get(), shown, options_.name);
+    auto const archives = open_archives(options_.store, options_.archives);
+    options_.name = choose_name(*archives, options_.name);
     auto const state_at = [&](auto const& at) {
-        return newest(folder.get(), shown, options_.name, since_1970(at), report_.errors, stop);
+        return newest(*archives, options_.name, since_1970(at), report_.errors, stop);
     };
     from_ = state_at(options_.from);
     report_.from = from_.state.self().manifest;
@@ -52,7 +51,7 @@ void differing::prepare(std::stop_token const& stop) {
     } else {
         auto const root = options_.live.empty() ? from_.state.root : options_.live.string();
         root_ = open_folder(root);
-        auto const rules = rules_of(options_, folder.get(), shown);
+        auto const rules = rules_of(options_, archives->folder());
         walker all(root_.get(), rules);
         all.work(stop);
         auto found = all.result();

@@ -1,5 +1,7 @@
 #include "backup/extracting.hpp"
 
+#include "backup/local_store.hpp"
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -23,10 +25,7 @@ bool all_zero(std::string_view bytes) {
 
 void extracting::prepare(std::stop_token const&) {
     for (auto const& archive : options_.archives) {
-        auto& file = files_.emplace_back(::open(archive.c_str(), O_RDONLY | O_CLOEXEC));
-        struct stat facts {};
-        if (!file || ::fstat(file.get(), &facts) != 0) fail(errno, archive.string());
-        bytes_wanted_ += static_cast<std::uint64_t>(facts.st_size);
+        bytes_wanted_ += files_.emplace_back(open_local(archive))->size();
     }
     std::error_code ec;
     std::filesystem::create_directories(options_.target, ec);
@@ -58,7 +57,7 @@ bool extracting::advance(std::stop_token const& stop) {
 
 bool extracting::next_archive() {
     if (next_ == files_.size()) return false;
-    reader_.emplace(files_[next_++].get());
+    reader_.emplace(*files_[next_++]);
     return true;
 }
 

@@ -6,6 +6,7 @@
 #include <trawl/backup_extract.hpp>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -41,7 +42,8 @@ private:
     extract_options options_;
     extract_report report_;
     descriptor target_;
-    std::vector<descriptor> files_; ///< of the archives, open before anything is made
+    std::vector<std::unique_ptr<stored_file>>
+        files_; ///< of the archives, open before anything is made
     std::size_t next_ = 0;
     std::optional<tar_reader> reader_;
     std::optional<placer> into_;

@@ -7,35 +7,17 @@
 #include <cerrno>
 #include <stdexcept>
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-
 namespace trawl::backup::detail {
 
-mapped_file::mapped_file(int file, std::string const& where) {
-    struct stat facts {};
-    if (::fstat(file, &facts) != 0) fail(errno, where);
-    size_ = static_cast<std::size_t>(facts.st_size);
-    if (size_ == 0) return;
-    at_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0);
-    if (at_ == MAP_FAILED) fail(errno, where);
-}
-
-mapped_file::~mapped_file() {
-    if (size_ > 0) ::munmap(at_, size_);
-}
-
 void finding::find(std::stop_token const& stop) {
-    shown_ = options_.archives.string();
-    folder_ = open_archives(shown_);
-    options_.name = choose_name(folder_.get(), shown_, options_.name);
+    store_ = open_archives(options_.store, options_.archives);
+    shown_ = store_->where();
+    options_.name = choose_name(*store_, options_.name);
     auto const where = "backup " + shown_ + " " + options_.name;
     std::vector<problem> damage;
     auto const latest = latest_of(options_.name);
     if (!options_.at && look_in(latest, stop)) return;
-    for (auto const& file :
-         candidates(folder_.get(), options_.name, since_1970(options_.at), damage))
+    for (auto const& file : candidates(*store_, options_.name, since_1970(options_.at), damage))
         if ((options_.at || file != latest) && look_in(file, stop)) return;
     if (damage.empty()) throw error(errc::no_such_archive, where);
     throw error(errc::corrupt, where, damage.front().path + ": " + damage.front().message);
@@ -44,13 +26,11 @@ void finding::find(std::stop_token const& stop) {
 // False when there is no such file of the folder.
 bool finding::look_in(std::string const& file, std::stop_token const& stop) {
     auto const where = shown_ + "/" + file;
-    auto const opened = open_beneath(folder_.get(), file, O_RDONLY);
-    if (!opened && errno == ENOENT) return false;
-    if (!opened) fail(errno, where);
-    mapped_file const text(opened.get(), where);
+    auto const opened = store_->read(file);
+    if (!opened) return false;
     std::string complaint;
     std::string_view lines;
-    auto head = parse_head(text.bytes(), lines, complaint);
+    auto head = parse_head(opened->view(), lines, complaint);
     if (!head) throw error(errc::corrupt, "backup " + where, complaint);
     file_ = file;
     head_ = std::move(*head);
@@ -59,7 +39,7 @@ bool finding::look_in(std::string const& file, std::stop_token const& stop) {
     if (found && found->hard_link) found = find_entry(lines, head_, found->link, complaint);
     if (!found) {
         // Is it not there, or was the search led astray? The whole of the file tells.
-        load(folder_.get(), file, shown_, stop);
+        load(*store_, file, stop);
         throw error(system_code(ENOENT), "backup " + where + ": " + options_.path);
     }
     entry_ = std::move(*found);
@@ -76,10 +56,10 @@ void finding::must_be_file(std::string const& path) const {
 }
 
 void finding::read(std::stop_token const& stop, std::function<void(std::string_view)> const& take) {
-    open_archive const archive(folder_.get(), head_.chain[entry_.archive]);
+    auto const& link = head_.chain[entry_.archive];
+    open_archive const archive(store_->read(link.archive), link);
     auto const where = "backup " + shown_ + "/" + archive.name;
-    if (archive.failure == ENOENT) throw error(errc::no_such_archive, where, file_ + " needs it");
-    if (!archive.file) fail(archive.failure, shown_ + "/" + archive.name);
+    if (!archive.file) throw error(errc::no_such_archive, where, file_ + " needs it");
     std::string const zeros(64 * 1024, '\0');
     std::uint64_t given = 0;
     auto const fill = [&](std::uint64_t up_to) {

@@ -5,7 +5,6 @@
 
 #include <trawl/backup.hpp>
 
-#include <cstddef>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -13,20 +12,6 @@
 #include <string_view>
 
 namespace trawl::backup::detail {
-
-/// A file mapped into memory to be read.
-class mapped_file {
-public:
-    /// Throws error naming `where`.
-    mapped_file(int file, std::string const& where);
-    mapped_file(mapped_file const&) = delete;
-    ~mapped_file();
-    std::string_view bytes() const noexcept { return {static_cast<char const*>(at_), size_}; }
-
-private:
-    void* at_ = nullptr;
-    std::size_t size_ = 0;
-};
 
 /// A file of a backup by its path, without parsing the manifest. Blocks: for pool jobs.
 class finding {
@@ -40,7 +25,7 @@ public:
     /// Hands the content out in pieces, holes as zeros, and checks its hash. Throws error: corrupt.
     void read(std::stop_token const& stop, std::function<void(std::string_view)> const& take);
 
-    std::filesystem::path manifest_file() const { return options_.archives / file_; }
+    std::filesystem::path manifest_file() const { return std::filesystem::path(shown_) / file_; }
     std::uint64_t bytes() const noexcept { return entry_.size; }
 
 private:
@@ -49,7 +34,7 @@ private:
 
     cat_options options_;
     std::string shown_, file_;
-    descriptor folder_;
+    std::shared_ptr<store> store_;
     manifest head_; ///< without entries
     entry entry_;
 };

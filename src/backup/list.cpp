@@ -9,9 +9,6 @@
 #include <cerrno>
 #include <tuple>
 
-#include <fcntl.h>
-#include <sys/stat.h>
-
 namespace trawl::backup {
 
 namespace {
@@ -26,14 +23,14 @@ std::chrono::system_clock::time_point time_of(std::int64_t ns) {
             std::chrono::nanoseconds(ns)));
 }
 
-archive_info look_at(int folder, std::filesystem::path const& where, std::string const& file,
-                     dated_name const& dated) {
+archive_info look_at(store& from, std::string const& file, dated_name const& dated) {
+    std::filesystem::path const where(from.where());
     archive_info found;
     found.name = dated.name;
     found.made = dated.made;
     found.manifest = where / file;
     std::string complaint;
-    auto const head = load_header(folder, file, complaint);
+    auto const head = load_header(from, file, complaint);
     if (!head) {
         found.damage = complaint;
         return found;
@@ -43,29 +40,28 @@ archive_info look_at(int folder, std::filesystem::path const& where, std::string
     found.archive = where / self.archive;
     found.bytes = self.bytes;
     if (head->chain.size() > 1) found.stands_on = head->chain[head->chain.size() - 2].manifest;
-    struct stat facts {};
-    if (::fstatat(folder, self.archive.c_str(), &facts, AT_SYMLINK_NOFOLLOW) != 0)
-        found.damage = self.archive + ": " + system_message(errno);
-    else if (static_cast<std::uint64_t>(facts.st_size) != self.bytes)
-        found.damage = self.archive + " has " + std::to_string(facts.st_size) + " bytes, not " +
+    auto const bytes = from.size(self.archive);
+    if (!bytes)
+        found.damage = self.archive + ": " + system_message(ENOENT);
+    else if (*bytes != self.bytes)
+        found.damage = self.archive + " has " + std::to_string(*bytes) + " bytes, not " +
                        std::to_string(self.bytes);
     return found;
 }
 
 std::vector<archive_info> look_at_all(list_options const& o, std::stop_token const& stop) {
-    auto const shown = o.archives.string();
-    auto const folder = open_archives(shown);
-    if (!o.name.empty()) choose_name(folder.get(), shown, o.name); // is it one?
+    auto const archives = open_archives(o.store, o.archives);
+    if (!o.name.empty()) choose_name(*archives, o.name); // is it one?
     std::vector<archive_info> all;
-    for (auto const& file : list(folder.get())) {
+    for (auto const& file : archives->list()) {
         stop_point(stop);
         auto const dated = parse_dated(file);
         if (dated && (o.name.empty() || dated->name == o.name))
-            all.push_back(look_at(folder.get(), o.archives, file, *dated));
+            all.push_back(look_at(*archives, file, *dated));
     }
     if (all.empty())
         throw error(errc::no_such_archive,
-                    "backup " + shown + (o.name.empty() ? "" : " " + o.name));
+                    "backup " + archives->where() + (o.name.empty() ? "" : " " + o.name));
     std::sort(all.begin(), all.end(), [](archive_info const& a, archive_info const& b) {
         return std::tie(a.name, a.created, a.manifest) < std::tie(b.name, b.created, b.manifest);
     });
@@ -78,10 +74,9 @@ public:
     explicit listing(entries_options o) : options_(std::move(o)) {}
 
     void prepare(std::stop_token const& stop) {
-        auto const shown = options_.archives.string();
-        auto const folder = open_archives(shown);
-        options_.name = choose_name(folder.get(), shown, options_.name);
-        from_ = newest(folder.get(), shown, options_.name, since_1970(options_.at), errors_, stop);
+        auto const archives = open_archives(options_.store, options_.archives);
+        options_.name = choose_name(*archives, options_.name);
+        from_ = newest(*archives, options_.name, since_1970(options_.at), errors_, stop);
         chosen_ = select(from_.state, options_.paths);
         for (auto const& path : chosen_.unknown) errors_.push_back({path, "is not in this backup"});
     }

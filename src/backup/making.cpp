@@ -19,7 +19,7 @@ void making::open() {
     timespec walk_begins{};
     ::clock_gettime(CLOCK_REALTIME, &walk_begins); // not now_: it is compared with times of files
     started_ns_ = nanoseconds(walk_begins);
-    walker_.emplace(source_.get(), rules_of(options_, folder_.get(), destination_));
+    walker_.emplace(source_.get(), rules_of(options_, store_->folder()));
 }
 
 void making::check_options() const {
@@ -44,11 +44,8 @@ void making::prepare() {
     compressor_.emplace(options_.zstd ? codec::zstd : codec::gzip, options_.level);
     stream_.emplace(source_.get(), compare(std::move(found), base, again), base, options_.hash,
                     index, compressor_->block_bytes());
-    archive_ = std::make_unique<temporary>(folder_.get(), destination_,
-                                           "." + options_.name + ".archive.partial");
-    auto const head = compressor_->head();
-    archive_hash_.update(head);
-    archive_->write(head);
+    archive_ = store_->create("." + options_.name + ".archive.partial");
+    append(compressor_->head());
 }
 
 void making::open_source() {
@@ -64,25 +61,25 @@ void making::open_source() {
 }
 
 void making::open_destination() {
-    std::error_code ec;
-    fs::create_directories(options_.destination, ec);
-    if (ec) throw error(ec, "backup " + options_.destination.string());
-    destination_ = options_.destination.string();
-    folder_ = open_folder(destination_);
-    struct stat source {
-    }, destination{};
-    if (::fstat(source_.get(), &source) != 0 || ::fstat(folder_.get(), &destination) != 0)
-        fail(errno, destination_);
-    if (source.st_dev == destination.st_dev && source.st_ino == destination.st_ino)
-        throw error(errc::bad_source, "backup " + root_, "it is the destination, too");
-    lock_ = file_lock::try_acquire(options_.destination / ("." + options_.name + ".lock"));
+    store_ = options_.store ? options_.store : local_store(options_.destination);
+    store_->open(true);
+    destination_ = store_->where();
+    if (auto const folder = store_->folder(); !folder.empty()) {
+        struct stat source {
+        }, destination{};
+        if (::fstat(source_.get(), &source) != 0 || ::stat(folder.c_str(), &destination) != 0)
+            fail(errno, destination_);
+        if (source.st_dev == destination.st_dev && source.st_ino == destination.st_ino)
+            throw error(errc::bad_source, "backup " + root_, "it is the destination, too");
+    }
+    lock_ = store_->lock("." + options_.name + ".lock");
     if (!lock_) throw error(errc::locked, "backup " + destination_ + " " + options_.name);
 }
 
 void making::load_base(std::stop_token const& stop) {
     std::vector<problem> damage;
     try {
-        base_ = newest(folder_.get(), destination_, options_.name, std::nullopt, damage, stop);
+        base_ = newest(*store_, options_.name, std::nullopt, damage, stop);
     } catch (error const& failure) {
         if (failure.code() != errc::no_such_archive && failure.code() != errc::corrupt) throw;
     }
@@ -98,10 +95,9 @@ std::string making::why_unusable(loaded const& base) const {
     if (base.state.algorithm != options_.hash) return "its hashes are of another kind";
     if (base.state.root != root_) return "it is of " + base.state.root;
     for (auto const& link : base.state.chain) {
-        struct stat facts {};
-        if (::fstatat(folder_.get(), link.archive.c_str(), &facts, AT_SYMLINK_NOFOLLOW) != 0)
-            return link.archive + ": " + system_message(errno);
-        if (static_cast<std::uint64_t>(facts.st_size) != link.bytes)
+        auto const bytes = store_->size(link.archive);
+        if (!bytes) return link.archive + ": " + system_message(ENOENT);
+        if (*bytes != link.bytes)
             return link.archive + " has another size than it was written with";
     }
     return {};
@@ -147,7 +143,7 @@ std::optional<past> making::known_past() const {
     if (options_.between != kind::differential) return known;
     // Of the differentials only the last one is in the chain.
     auto const full = parse_dated(chain.front().manifest);
-    for (auto const& file : list(folder_.get())) {
+    for (auto const& file : store_->list()) {
         auto const dated = parse_dated(file);
         known.later += full && dated && dated->name == options_.name &&
                        dated->made == kind::differential && dated->stamp >= full->stamp &&
@@ -162,15 +158,15 @@ void making::stand_on_full(std::stop_token const& stop) {
     auto const& full = base_->state.chain.front();
     std::string why;
     try {
-        auto found = load(folder_.get(), full.manifest, destination_, stop);
+        auto found = load(*store_, full.manifest, stop);
         if (found.hash == full.manifest_hash) {
             base_ = std::move(found);
             return;
         }
         why = "it is not the one that " + base_->file + " stands on";
     } catch (error const& failure) {
-        if (is_cancelled(failure)) throw;
-        why = failure.said().empty() ? failure.code().message() : failure.said();
+        if (failure.code() != errc::no_such_archive && !is_damage(failure.code())) throw;
+        why = words_of(failure);
     }
     note(full.manifest + " is no base: " + why);
     base_.reset();
@@ -181,8 +177,7 @@ void making::stand_on_full(std::stop_token const& stop) {
 std::string making::free_stem() const {
     auto const taken = [&](std::string const& stem) {
         for (auto const* suffix : {".tar.gz", ".tar.zst", ".manifest.json"})
-            if (::faccessat(folder_.get(), (stem + suffix).c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-                return true;
+            if (store_->size(stem + suffix)) return true;
         return false;
     };
     dated_name name{options_.name, stamp_of(now_, false), report_.made};
@@ -195,21 +190,31 @@ std::string making::free_stem() const {
 
 void making::write(squeezed const& block) {
     compressor_->count(block);
-    archive_hash_.update(block.bytes);
-    archive_->write(block.bytes);
+    append(block.bytes);
     blocks_.push_back(static_cast<std::uint32_t>(block.bytes.size()));
 }
 
+void making::append(std::string_view bytes) {
+    archive_hash_.update(bytes);
+    archive_->write(bytes);
+    archive_bytes_ += bytes.size();
+}
+
+void making::put_manifest(char const* temporary, std::string const& text, std::string const& name,
+                          bool replace) {
+    auto const file = store_->create("." + options_.name + temporary);
+    file->write(text);
+    file->publish(name, replace);
+}
+
 void making::publish() {
-    auto const tail = compressor_->tail();
-    archive_hash_.update(tail);
-    archive_->write(tail);
+    append(compressor_->tail());
 
     report_.errors = walk_errors_;
     auto done = stream_->finish(report_.errors, report_.notes);
     report_.entries = stream_->members();
     report_.bytes_in = stream_->bytes_stored();
-    report_.bytes_out = archive_->size();
+    report_.bytes_out = archive_bytes_;
     report_.rehashed = stream_->rehashed();
     tally(done);
 
@@ -223,14 +228,10 @@ void making::publish() {
     auto const text = serialize(state);
 
     archive_->publish(self.archive, false);
-    temporary dated(folder_.get(), destination_, "." + options_.name + ".manifest.partial");
-    dated.write(text);
-    dated.publish(self.manifest, false);
-    temporary latest(folder_.get(), destination_, "." + options_.name + ".latest.partial");
-    latest.write(text);
-    latest.publish(latest_of(options_.name), true);
-    report_.file = options_.destination / self.archive;
-    report_.manifest = options_.destination / self.manifest;
+    put_manifest(".manifest.partial", text, self.manifest, false);
+    put_manifest(".latest.partial", text, latest_of(options_.name), true);
+    report_.file = fs::path(destination_) / self.archive;
+    report_.manifest = fs::path(destination_) / self.manifest;
 }
 
 void making::tally(plan const& done) {

@@ -5,7 +5,7 @@
 #include "backup/repository.hpp"
 
 #include <trawl/backup.hpp>
-#include <trawl/mutex.hpp>
+#include <trawl/backup_store.hpp>
 
 #include <memory>
 #include <optional>
@@ -46,6 +46,9 @@ public:
 
 private:
     void check_options() const;
+    void append(std::string_view bytes);
+    void put_manifest(char const* temporary, std::string const& text, std::string const& name,
+                      bool replace);
     void open_source();
     void open_destination();
     void load_base(std::stop_token const& stop);
@@ -63,14 +66,16 @@ private:
     std::int64_t started_ns_ = 0;
     std::string root_;
     std::string destination_;
-    descriptor source_, folder_;
-    std::optional<file_lock> lock_;
+    descriptor source_;
+    std::shared_ptr<store> store_;
+    std::unique_ptr<store_lock> lock_;
     std::optional<walker> walker_;
     std::optional<loaded> base_;
     std::string stem_;
     std::optional<block_compressor> compressor_;
     std::optional<tar_stream> stream_;
-    std::unique_ptr<temporary> archive_;
+    std::unique_ptr<new_file> archive_;
+    std::uint64_t archive_bytes_ = 0;
     hasher archive_hash_{hash::sha256};
     std::vector<std::uint32_t> blocks_;
     std::vector<problem> walk_errors_;

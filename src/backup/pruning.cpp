@@ -1,12 +1,7 @@
 #include "backup/pruning.hpp"
 
 #include <algorithm>
-#include <cerrno>
 #include <tuple>
-
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 namespace trawl::backup::detail {
 
@@ -28,11 +23,11 @@ void pruning::prepare(std::stop_token const&) {
     auto const& rules = options_.rules;
     if (rules.keep_last + rules.keep_daily + rules.keep_weekly + rules.keep_monthly == 0)
         throw error(errc::bad_option, "backup prune", "no rule says what to keep");
-    shown_ = options_.archives.string();
-    folder_ = open_archives(shown_);
-    options_.name = choose_name(folder_.get(), shown_, options_.name);
+    store_ = open_archives(options_.store, options_.archives);
+    shown_ = store_->where();
+    options_.name = choose_name(*store_, options_.name);
     if (!options_.dry_run) {
-        lock_ = file_lock::try_acquire(options_.archives / ("." + options_.name + ".lock"));
+        lock_ = store_->lock("." + options_.name + ".lock");
         if (!lock_) throw error(errc::locked, "backup " + shown_ + " " + options_.name);
     }
     find();
@@ -42,11 +37,11 @@ void pruning::prepare(std::stop_token const&) {
 
 // A manifest whose first line is damaged may stand on anything: nothing is removed then.
 void pruning::find() {
-    for (auto const& file : list(folder_.get())) {
+    for (auto const& file : store_->list()) {
         auto const name = parse_dated(file);
         if (!name || name->name != options_.name) continue;
         std::string complaint;
-        auto head = load_header(folder_.get(), file, complaint);
+        auto head = load_header(*store_, file, complaint);
         if (!head) throw error(errc::corrupt, "backup " + shown_ + "/" + file, complaint);
         auto const stem = file.substr(0, file.size() - manifest_suffix.size());
         if (head->self().manifest != file || !head->self().archive.starts_with(stem + ".tar."))
@@ -64,7 +59,7 @@ void pruning::find() {
 
 // What a prune that was killed has begun. A run may have taken the name since: then it is not ours.
 void pruning::finish_earlier() {
-    for (auto const& file : list(folder_.get())) {
+    for (auto const& file : store_->list()) {
         if (!file.starts_with(".") || !file.ends_with(pruned_suffix)) continue;
         auto const stem = file.substr(1, file.size() - 1 - pruned_suffix.size());
         auto const name = parse_dated(stem + std::string(manifest_suffix));
@@ -73,8 +68,7 @@ void pruning::finish_earlier() {
             return d.file == stem + std::string(manifest_suffix);
         });
         for (auto const* suffix : {".tar.gz", ".tar.zst"})
-            if (!taken &&
-                ::faccessat(folder_.get(), (stem + suffix).c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+            if (!taken && store_->size(stem + suffix))
                 steps_.push_back([this, archive = stem + suffix] { remove(archive, true); });
         steps_.push_back([this, file] { remove(file, false); });
     }
@@ -83,7 +77,7 @@ void pruning::finish_earlier() {
 void pruning::decide() {
     std::vector<kept_or_not> fates;
     std::string complaint;
-    auto const latest = load_header(folder_.get(), latest_of(options_.name), complaint);
+    auto const latest = load_header(*store_, latest_of(options_.name), complaint);
     for (auto const& each : all_) {
         kept_or_not fate{day_of(each.head), {}, {}};
         auto const& chain = each.head.chain;
@@ -110,9 +104,7 @@ void pruning::plan_removal(dated const& old) {
     auto const stem = old.file.substr(0, old.file.size() - manifest_suffix.size());
     bytes_wanted_ += old.head.self().bytes;
     steps_.push_back([this, from = old.file, to = pruned_of(stem)] {
-        if (::renameat(folder_.get(), from.c_str(), folder_.get(), to.c_str()) != 0)
-            fail(errno, "rename " + shown_ + "/" + from);
-        sync(); // before the archive goes
+        store_->rename(from, to); // before the archive goes
     });
     steps_.push_back([this, archive = old.archive] { remove(archive, true); });
     steps_.push_back([this, file = pruned_of(stem)] { remove(file, false); });
@@ -129,16 +121,9 @@ bool pruning::advance(std::stop_token const& stop) {
 
 // Gone already is as good.
 void pruning::remove(std::string const& file, bool counts) {
-    struct stat facts {};
-    bool const there = ::fstatat(folder_.get(), file.c_str(), &facts, AT_SYMLINK_NOFOLLOW) == 0;
-    if (::unlinkat(folder_.get(), file.c_str(), 0) != 0 && errno != ENOENT)
-        fail(errno, "remove " + shown_ + "/" + file);
-    if (there && counts) report_.bytes += static_cast<std::uint64_t>(facts.st_size);
-    sync(); // the archive before the name that says it is to go
-}
-
-void pruning::sync() const {
-    if (::fsync(folder_.get()) != 0) fail(errno, "fsync " + shown_);
+    auto const bytes = store_->size(file);
+    store_->remove(file); // the archive before the name that says it is to go
+    if (counts) report_.bytes += bytes.value_or(0);
 }
 
 } // namespace trawl::backup::detail

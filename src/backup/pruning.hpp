@@ -4,12 +4,11 @@
 #include "backup/retention.hpp"
 
 #include <trawl/backup.hpp>
-#include <trawl/mutex.hpp>
 
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <optional>
+#include <memory>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -44,13 +43,12 @@ private:
     void decide();
     void plan_removal(dated const& old);
     void remove(std::string const& file, bool counts);
-    void sync() const;
 
     prune_options options_;
     prune_report report_;
     std::string shown_;
-    descriptor folder_;
-    std::optional<file_lock> lock_;
+    std::shared_ptr<store> store_;
+    std::unique_ptr<store_lock> lock_;
     std::vector<dated> all_; ///< from old to new
     std::deque<std::function<void()>> steps_;
     std::uint64_t bytes_wanted_ = 0;

@@ -1,11 +1,8 @@
 #include "backup/reading.hpp"
 
 #include <algorithm>
-#include <cerrno>
 #include <stdexcept>
 #include <tuple>
-
-#include <fcntl.h>
 
 namespace trawl::backup::detail {
 
@@ -14,10 +11,6 @@ namespace {
 constexpr std::uint64_t blocks_of_a_job = 12;
 constexpr std::uint64_t bytes_of_a_file = 4096; ///< what making one costs, in inflated bytes
 } // namespace
-
-open_archive::open_archive(int folder, chain_link const& link)
-    : name(link.archive), file(open_beneath(folder, link.archive, O_RDONLY)),
-      failure(file ? 0 : errno), map(link) {}
 
 std::vector<span> arrange(std::vector<wish>& wishes, std::vector<open_archive> const& archives) {
     std::sort(wishes.begin(), wishes.end(), [](wish const& a, wish const& b) {

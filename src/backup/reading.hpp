@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -18,13 +19,13 @@ namespace trawl::backup::detail {
 /// How many bytes of the archive's plain stream an entry's content takes.
 inline std::uint64_t stored_bytes(entry const& e) noexcept { return e.stored ? e.stored : e.size; }
 
-/// An archive of a chain, open.
+/// An archive of a chain.
 struct open_archive {
-    open_archive(int folder, chain_link const& link);
+    open_archive(std::unique_ptr<stored_file const> opened, chain_link const& link)
+        : name(link.archive), file(std::move(opened)), map(link) {}
 
     std::string name;
-    descriptor file; ///< empty when it could not be opened
-    int failure = 0; ///< errno then
+    std::unique_ptr<stored_file const> file; ///< nullptr: not there
     block_map map;
 };
 
@@ -47,7 +48,7 @@ std::vector<span> arrange(std::vector<wish>& wishes, std::vector<open_archive> c
 class content_reader {
 public:
     content_reader(open_archive const& from, hash algorithm)
-        : from_(from), blocks_(from.file.get(), from.map), hash_(algorithm) {}
+        : blocks_(*from.file, from.map), hash_(algorithm) {}
 
     /// A whole content that lies within one block, checked; empty view and false when it does not.
     /// Valid until the next call. Throws std::runtime_error as read().
@@ -73,7 +74,6 @@ public:
 private:
     void check(digest const& found, entry const& e) const;
 
-    open_archive const& from_;
     block_reader blocks_;
     hasher hash_;
 };

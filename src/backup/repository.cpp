@@ -3,15 +3,11 @@
 #include "backup/hash.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <ctime>
-#include <memory>
+#include <span>
 #include <utility>
-
-#include <dirent.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <unistd.h>
 
 namespace trawl::backup::detail {
 
@@ -36,9 +32,32 @@ bool is_stamp(std::string_view text) {
            all_digits(text.substr(9));
 }
 
+std::string read_all(stored_file const& file, std::stop_token const& stop) {
+    constexpr std::size_t piece = std::size_t(1) << 20;
+    std::string bytes;
+    bytes.reserve(static_cast<std::size_t>(file.size()));
+    for (std::size_t n = 1; n > 0;) {
+        stop_point(stop);
+        auto const had = bytes.size();
+        bytes.resize(had + piece);
+        n = file.read(had, std::span(bytes).subspan(had));
+        bytes.resize(had + n);
+    }
+    return bytes;
+}
+
 std::string infix_of(kind made) { return '_' + std::string(word(made)) + '_'; }
 
 } // namespace
+
+std::string words_of(error const& failure) {
+    return failure.said().empty() ? failure.code().message() : failure.said();
+}
+
+bool is_damage(std::error_code code) noexcept {
+    bool const by_disk = code.category() == std::system_category();
+    return code == errc::corrupt || (by_disk && code != asio::error::operation_aborted);
+}
 
 std::string stamp_of(std::chrono::system_clock::time_point when, bool with_time) {
     auto const parts = local_time(when);
@@ -82,20 +101,6 @@ bool is_name(std::string_view name) noexcept {
            });
 }
 
-std::vector<std::string> list(int folder) {
-    auto again = open_beneath(folder, "", O_RDONLY | O_DIRECTORY);
-    std::unique_ptr<DIR, int (*)(DIR*)> names(again ? ::fdopendir(again.get()) : nullptr,
-                                              &::closedir);
-    if (!names) fail(errno, "list of backups");
-    again.release();
-    std::vector<std::string> files;
-    errno = 0;
-    while (auto const* found = ::readdir(names.get())) files.emplace_back(found->d_name);
-    if (errno != 0) fail(errno, "list of backups");
-    std::sort(files.begin(), files.end());
-    return files;
-}
-
 std::vector<std::string> names_in(std::vector<std::string> const& files) {
     constexpr std::string_view latest = "_manifest.json";
     std::vector<std::string> names;
@@ -110,66 +115,72 @@ std::vector<std::string> names_in(std::vector<std::string> const& files) {
     return names;
 }
 
-std::string choose_name(int folder, std::string const& shown, std::string const& asked) {
+std::shared_ptr<store> open_archives(std::shared_ptr<store> given,
+                                     std::filesystem::path const& folder) {
+    if (!given) given = local_store(folder);
+    given->open(false);
+    return given;
+}
+
+std::string choose_name(store& from, std::string const& asked) {
+    auto const where = "backup " + from.where();
     if (!asked.empty() && !is_name(asked))
-        throw error(errc::bad_name, "backup " + shown, "\"" + asked + "\" as NAME");
+        throw error(errc::bad_name, where, "\"" + asked + "\" as NAME");
     if (!asked.empty()) return asked;
-    auto const names = names_in(list(folder));
-    if (names.empty()) throw error(errc::no_such_archive, "backup " + shown);
+    auto const names = names_in(from.list());
+    if (names.empty()) throw error(errc::no_such_archive, where);
     if (names.size() == 1) return names.front();
     std::string all;
     for (auto const& name : names) all += (all.empty() ? "" : ", ") + name;
-    throw error(errc::bad_name, "backup " + shown, "which NAME of " + all + "?");
+    throw error(errc::bad_name, where, "which NAME of " + all + "?");
 }
 
-descriptor open_archives(std::string const& path) {
-    descriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!folder && errno == ENOENT) throw error(errc::no_such_archive, "backup " + path);
-    if (!folder) fail(errno, path);
-    return folder;
-}
-
-loaded load(int folder, std::string const& file, std::string const& shown,
-            std::stop_token const& stop) {
-    auto const where = shown + "/" + file;
-    auto opened = open_beneath(folder, file, O_RDONLY);
-    if (!opened && errno == ENOENT) throw error(errc::no_such_archive, "backup " + where);
-    if (!opened) fail(errno, where);
-    auto const bytes = read_all(opened.get(), where, stop);
+loaded load(store& from, std::string const& file, std::stop_token const& stop) {
+    auto const where = "backup " + from.where() + "/" + file;
+    auto const opened = from.read(file);
+    if (!opened) throw error(errc::no_such_archive, where);
+    auto const bytes = read_all(*opened, stop);
     std::string complaint;
     auto state = parse_manifest(bytes, complaint);
-    if (!state) throw error(errc::corrupt, "backup " + where, complaint);
+    if (!state) throw error(errc::corrupt, where, complaint);
     return {std::move(*state), file, hasher(hash::sha256).of(bytes)};
 }
 
-std::optional<manifest> load_header(int folder, std::string const& file, std::string& complaint) {
-    auto opened = open_beneath(folder, file, O_RDONLY);
-    std::string bytes;
-    for (;;) { // the header has a link for each increment since the full: some hundred bytes each
-        char piece[4096];
-        auto const n = opened ? ::read(opened.get(), piece, sizeof piece) : -1;
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) {
-            complaint = n < 0 ? system_message(errno) : "line 1: the file ends too early";
-            return std::nullopt;
+std::optional<manifest> load_header(store& from, std::string const& file, std::string& complaint) {
+    try {
+        auto const opened = from.read(file);
+        if (!opened) complaint = system_message(ENOENT);
+        std::string bytes;
+        // The header has a link for each increment since the full: some hundred bytes each.
+        for (std::array<char, 4096> piece; opened;) {
+            auto const n = opened->read(bytes.size(), piece);
+            std::string_view const read(piece.data(), n);
+            auto const end = read.find('\n');
+            bytes += read;
+            if (end != std::string_view::npos)
+                return parse_header(std::string_view(bytes).substr(0, bytes.size() - n + end),
+                                    complaint);
+            if (n == 0) {
+                complaint = "line 1: the file ends too early";
+                break;
+            }
         }
-        std::string_view const read(piece, static_cast<std::size_t>(n));
-        auto const end = read.find('\n');
-        bytes += read.substr(0, end);
-        if (end != std::string_view::npos) break;
+    } catch (error const& failure) {
+        if (!is_damage(failure.code())) throw;
+        complaint = words_of(failure);
     }
-    return parse_header(bytes, complaint);
+    return std::nullopt;
 }
 
-std::vector<std::string> candidates(int folder, std::string const& name,
+std::vector<std::string> candidates(store& from, std::string const& name,
                                     std::optional<std::int64_t> until_ns,
                                     std::vector<problem>& damage) {
     std::vector<std::pair<std::int64_t, std::string>> dated_ones;
-    for (auto const& file : list(folder)) {
+    for (auto const& file : from.list()) {
         auto const dated = parse_dated(file);
         if (!dated || dated->name != name) continue;
         std::string complaint;
-        auto const head = load_header(folder, file, complaint);
+        auto const head = load_header(from, file, complaint);
         if (!head)
             damage.push_back({file, complaint});
         else if (!until_ns || head->self().created_ns <= *until_ns)
@@ -182,65 +193,28 @@ std::vector<std::string> candidates(int folder, std::string const& name,
     return files;
 }
 
-loaded newest(int folder, std::string const& shown, std::string const& name,
-              std::optional<std::int64_t> until_ns, std::vector<problem>& damage,
-              std::stop_token const& stop) {
+loaded newest(store& from, std::string const& name, std::optional<std::int64_t> until_ns,
+              std::vector<problem>& damage, std::stop_token const& stop) {
     auto const usable = [&](std::string const& file) -> std::optional<loaded> {
         try {
-            auto found = load(folder, file, shown, stop);
+            auto found = load(from, file, stop);
             if (found.state.name == name) return found;
             damage.push_back({file, "belongs to " + found.state.name});
         } catch (error const& failure) {
-            if (is_cancelled(failure)) throw;
-            if (failure.code() != errc::no_such_archive)
-                damage.push_back(
-                    {file, failure.said().empty() ? failure.code().message() : failure.said()});
+            if (failure.code() == errc::no_such_archive) return std::nullopt;
+            if (!is_damage(failure.code())) throw;
+            damage.push_back({file, words_of(failure)});
         }
         return std::nullopt;
     };
     if (!until_ns) // most often all there is to it
         if (auto found = usable(latest_of(name))) return std::move(*found);
-    for (auto const& file : candidates(folder, name, until_ns, damage))
+    for (auto const& file : candidates(from, name, until_ns, damage))
         if (until_ns || file != latest_of(name))
             if (auto found = usable(file)) return std::move(*found);
-    auto const where = "backup " + shown + " " + name;
+    auto const where = "backup " + from.where() + " " + name;
     if (damage.empty()) throw error(errc::no_such_archive, where);
     throw error(errc::corrupt, where, damage.front().path + ": " + damage.front().message);
-}
-
-temporary::temporary(int folder, std::string shown, std::string name)
-    : folder_(folder), shown_(std::move(shown)), name_(std::move(name)) {
-    if (::unlinkat(folder_, name_.c_str(), 0) != 0 && errno != ENOENT)
-        fail(errno, shown_ + "/" + name_);
-    file_ = open_beneath(folder_, name_, O_WRONLY | O_CREAT | O_EXCL, 0600);
-    if (!file_) fail(errno, shown_ + "/" + name_);
-}
-
-temporary::~temporary() {
-    if (file_) ::unlinkat(folder_, name_.c_str(), 0);
-}
-
-void temporary::write(std::string_view bytes) {
-    write_all(file_.get(), bytes, shown_ + "/" + name_);
-    size_ += bytes.size();
-}
-
-void temporary::publish(std::string const& final_name, bool replace) {
-    auto const where = shown_ + "/" + final_name;
-    if (::fsync(file_.get()) != 0) fail(errno, "fsync " + where);
-    auto const flags = replace ? 0u : static_cast<unsigned>(RENAME_NOREPLACE);
-    int result = ::renameat2(folder_, name_.c_str(), folder_, final_name.c_str(), flags);
-    if (result != 0 && errno == EINVAL && !replace) {
-        // No such flag on this file system. Runs of this NAME are locked out; look, then rename.
-        if (::faccessat(folder_, final_name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-            errno = EEXIST;
-        else
-            result = ::renameat(folder_, name_.c_str(), folder_, final_name.c_str());
-    }
-    if (result != 0 && errno == EEXIST) throw error(errc::exists, "backup " + where);
-    if (result != 0) fail(errno, "rename " + where);
-    file_.reset(); // it has its name: not to be removed any more
-    if (::fsync(folder_) != 0) fail(errno, "fsync " + shown_);
 }
 
 } // namespace trawl::backup::detail

@@ -3,8 +3,12 @@
 #include "backup/files.hpp"
 #include "backup/manifest.hpp"
 
+#include <trawl/backup_store.hpp>
+
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -13,7 +17,7 @@
 
 namespace trawl::backup::detail {
 
-// What lies in a folder of backups, by file name. All of it blocks: for pool jobs.
+// What lies in a store of backups, by file name. All of it blocks: for pool jobs.
 
 /// "YYYYMMDD", or "YYYYMMDD_HHMMSS" with the time; local.
 std::string stamp_of(std::chrono::system_clock::time_point when, bool with_time);
@@ -35,15 +39,20 @@ inline std::string latest_of(std::string const& name) { return name + "_manifest
 /// A NAME can be a file name: not empty, no slash, no leading dot, no control character.
 bool is_name(std::string_view name) noexcept;
 
-/// Everything in the folder, sorted.
-std::vector<std::string> list(int folder);
-/// The NAMEs that have a manifest in the folder, sorted.
+/// The NAMEs that have a manifest in the store, sorted.
 std::vector<std::string> names_in(std::vector<std::string> const& files);
 
-/// `asked`, or the only NAME in the folder. Throws error: no_such_archive, bad_name.
-std::string choose_name(int folder, std::string const& shown, std::string const& asked);
-/// Opens a folder of backups; a missing one is errc::no_such_archive.
-descriptor open_archives(std::string const& path);
+/// `given`, or the folder, open; a missing one is errc::no_such_archive.
+std::shared_ptr<store> open_archives(std::shared_ptr<store> given,
+                                     std::filesystem::path const& folder);
+/// `asked`, or the only NAME in the store. Throws error: no_such_archive, bad_name.
+std::string choose_name(store& from, std::string const& asked);
+
+/// What an error says besides its code, else the code's own words.
+std::string words_of(error const& failure);
+/// The file that was read is at fault, and others may be sound: its bytes are not what was written,
+/// or the disk does not give them. Else (cancelled, the connection is lost) nothing more can be had.
+bool is_damage(std::error_code code) noexcept;
 
 struct loaded {
     manifest state;
@@ -51,43 +60,21 @@ struct loaded {
     digest hash; ///< of the whole file
 };
 /// Throws error: no_such_archive, corrupt with the line, or the system's code.
-loaded load(int folder, std::string const& file, std::string const& shown, std::stop_token const&);
+loaded load(store& from, std::string const& file, std::stop_token const&);
 
 /// The first line of a manifest (no entries, no lists of blocks); nullopt when that is damaged.
-std::optional<manifest> load_header(int folder, std::string const& file, std::string& complaint);
+std::optional<manifest> load_header(store& from, std::string const& file, std::string& complaint);
 
 /// The files that may hold the newest state of `name` not after `until` (nullopt: the latest), best
 /// first. A manifest without a sound first line is named in `damage`.
-std::vector<std::string> candidates(int folder, std::string const& name,
+std::vector<std::string> candidates(store& from, std::string const& name,
                                     std::optional<std::int64_t> until_ns,
                                     std::vector<problem>& damage);
 
 /// The newest state of `name` that is not after `until` (nullopt: the latest). A damaged manifest
 /// is passed over and named in `damage`. Throws error: no_such_archive when there is none, corrupt
 /// when all are damaged.
-loaded newest(int folder, std::string const& shown, std::string const& name,
-              std::optional<std::int64_t> until_ns, std::vector<problem>& damage,
-              std::stop_token const&);
-
-/// A file under a temporary name until it is whole. One of the same temporary name, left behind by
-/// a run that was killed, is removed first: the caller holds the lock.
-class temporary {
-public:
-    /// `shown`: the folder, for messages.
-    temporary(int folder, std::string shown, std::string name);
-    temporary(temporary const&) = delete;
-    ~temporary();
-
-    void write(std::string_view bytes);
-    std::uint64_t size() const noexcept { return size_; }
-    /// fsync, rename, fsync of the folder. Without `replace` an existing file is errc::exists.
-    void publish(std::string const& final_name, bool replace);
-
-private:
-    int folder_;
-    std::string shown_, name_;
-    descriptor file_;
-    std::uint64_t size_ = 0;
-};
+loaded newest(store& from, std::string const& name, std::optional<std::int64_t> until_ns,
+              std::vector<problem>& damage, std::stop_token const&);
 
 } // namespace trawl::backup::detail

@@ -27,14 +27,14 @@ void restoring::prepare(std::stop_token const& stop) {
 }
 
 void restoring::choose_state(std::stop_token const& stop) {
-    shown_ = options_.archives.string();
-    folder_ = open_archives(shown_);
-    options_.name = choose_name(folder_.get(), shown_, options_.name);
+    store_ = open_archives(options_.store, options_.archives);
+    shown_ = store_->where();
+    options_.name = choose_name(*store_, options_.name);
     std::vector<problem> damage;
-    from_ = newest(folder_.get(), shown_, options_.name, since_1970(options_.at), damage, stop);
+    from_ = newest(*store_, options_.name, since_1970(options_.at), damage, stop);
     report_.corrupt = !damage.empty();
     report_.errors = std::move(damage);
-    report_.manifest = options_.archives / from_.file;
+    report_.manifest = std::filesystem::path(shown_) / from_.file;
 }
 
 void restoring::choose_items() {
@@ -72,14 +72,11 @@ void restoring::open_archives_of_wishes() {
     std::vector<bool> wanted(from_.state.chain.size());
     for (auto const& w : wishes_) wanted[w.content->archive] = true;
     for (std::size_t i = 0; i < wanted.size(); ++i) {
-        chain_link const nothing{};
         auto const& link = from_.state.chain[i];
-        archives_.emplace_back(folder_.get(), wanted[i] ? link : nothing);
-        if (wanted[i] && archives_[i].failure == ENOENT)
+        archives_.emplace_back(wanted[i] ? store_->read(link.archive) : nullptr, link);
+        if (wanted[i] && !archives_[i].file)
             throw error(errc::no_such_archive, "backup " + shown_ + "/" + link.archive,
                         from_.file + " needs it");
-        if (wanted[i] && !archives_[i].file)
-            fail(archives_[i].failure, shown_ + "/" + link.archive);
     }
 }
 

@@ -79,8 +79,9 @@ private:
 
     restore_options options_;
     restore_report report_;
+    std::shared_ptr<store> store_;
     std::string shown_;
-    descriptor folder_, target_;
+    descriptor target_;
     loaded from_;
     std::vector<item> items_;
     std::map<std::string, std::uint32_t>

@@ -18,10 +18,6 @@ constexpr std::size_t batch = 4; ///< manifests whose entries are in memory at a
 constexpr std::size_t files_of_a_job = 128;
 constexpr std::size_t piece_bytes = std::size_t(1) << 20;
 
-std::string words_of(error const& failure) {
-    return failure.said().empty() ? failure.code().message() : failure.said();
-}
-
 /// "NAME_full_20261123.tar.gz": its manifest would be "NAME_full_20261123.manifest.json".
 std::string manifest_of_archive(std::string const& file) {
     for (std::string_view const suffix : {".tar.gz", ".tar.zst"})
@@ -32,17 +28,16 @@ std::string manifest_of_archive(std::string const& file) {
 } // namespace
 
 void verifying::prepare(std::stop_token const&) {
-    shown_ = options_.archives.string();
-    folder_ = open_archives(shown_);
-    options_.name = choose_name(folder_.get(), shown_, options_.name);
-    listed_ = list(folder_.get());
+    store_ = open_archives(options_.store, options_.archives);
+    options_.name = choose_name(*store_, options_.name);
+    listed_ = store_->list();
     auto const latest = latest_of(options_.name);
     for (auto const& file : listed_) {
         auto const dated = parse_dated(file);
         if (file == latest || (dated && dated->name == options_.name)) waiting_.push_back(file);
     }
     if (waiting_.empty())
-        throw error(errc::no_such_archive, "backup " + shown_ + " " + options_.name);
+        throw error(errc::no_such_archive, "backup " + store_->where() + " " + options_.name);
     std::reverse(waiting_.begin(), waiting_.end());
     plan_batch();
 }
@@ -106,7 +101,7 @@ bool verifying::next_phase() {
 
 void verifying::load_one(std::string const& file, std::stop_token const& stop) {
     try {
-        auto found = load(folder_.get(), file, shown_, stop);
+        auto found = load(*store_, file, stop);
         bool const copy = file == latest_of(options_.name);
         if (found.state.name != options_.name) return wrong(file, "belongs to " + found.state.name);
         if (!copy && found.state.self().manifest != file)
@@ -125,7 +120,7 @@ void verifying::load_one(std::string const& file, std::stop_token const& stop) {
         ++report_.manifests;
         known_.emplace(file, std::move(now));
     } catch (error const& failure) {
-        if (is_cancelled(failure)) throw;
+        if (failure.code() != errc::no_such_archive && !is_damage(failure.code())) throw;
         wrong(file, words_of(failure));
     }
 }
@@ -144,10 +139,9 @@ void verifying::add_check(loaded& from, std::size_t index) {
 
 void verifying::plan_reading() {
     for (auto& now : checks_) {
-        now.archive.emplace_back(folder_.get(), now.link);
         report_.files += now.entries.size();
-        if (!now.archive[0].file) {
-            auto const why = system_message(now.archive[0].failure);
+        auto why = system_message(ENOENT);
+        if (!open(now, why)) {
             wrong(now.link.archive, why);
             for (auto const& e : now.entries) lose(now, e, "the archive cannot be read: " + why);
             continue;
@@ -161,21 +155,33 @@ void verifying::plan_reading() {
     }
 }
 
+bool verifying::open(check& now, std::string& why) {
+    try {
+        now.archive.emplace_back(store_->read(now.link.archive), now.link);
+    } catch (error const& failure) {
+        if (!is_damage(failure.code())) throw;
+        why = words_of(failure);
+        return false;
+    }
+    return now.archive[0].file != nullptr;
+}
+
 // The file as a whole, headers and checksums of the compression included.
 void verifying::hash_archive(check& now, std::stop_token const& stop) {
     std::string buffer(piece_bytes, '\0');
     hasher sum(hash::sha256);
     std::string why = "is not as it was written";
-    for (std::uint64_t at = 0;;) {
-        stop_point(stop);
-        auto const n = ::pread(now.archive[0].file.get(), buffer.data(), buffer.size(),
-                               static_cast<off_t>(at));
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) why = system_message(errno);
-        if (n <= 0) break;
-        sum.update(std::string_view(buffer).substr(0, static_cast<std::size_t>(n)));
-        at += static_cast<std::uint64_t>(n);
-        bytes_done_ += static_cast<std::uint64_t>(n);
+    try {
+        std::uint64_t at = 0;
+        while (auto const n = now.archive[0].file->read(at, buffer)) {
+            stop_point(stop);
+            sum.update(std::string_view(buffer).substr(0, n));
+            at += n;
+            bytes_done_ += n;
+        }
+    } catch (error const& failure) {
+        if (!is_damage(failure.code())) throw;
+        why = words_of(failure);
     }
     if (sum.finish() == now.link.archive_hash)
         now.as_written = true;
@@ -257,7 +263,7 @@ void verifying::find_orphans() {
         auto const own = manifest_of_archive(file);
         auto const dated = parse_dated(own);
         if (!dated || dated->name != options_.name || archives_.contains(file)) continue;
-        if (::faccessat(folder_.get(), own.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) != 0)
+        if (!store_->size(own))
             report_.notes.push_back(
                 {file, "has no manifest: no backup needs it; its run did not end"});
     }
@@ -278,7 +284,7 @@ void verifying::plan_consequences() {
 
 // A later state has a damaged content, too, perhaps under another name.
 void verifying::follow(std::string const& file, std::stop_token const& stop) {
-    auto const found = load(folder_.get(), file, shown_, stop);
+    auto const found = load(*store_, file, stop);
     std::lock_guard const lock(adding_);
     for (auto const& e : found.state.entries) {
         if (e.archive == no_archive) continue;
@@ -298,7 +304,7 @@ void verifying::plan_live() {
     if (!options_.live) return;
     std::vector<problem> damage; // has been named
     try {
-        latest_ = newest(folder_.get(), shown_, options_.name, std::nullopt, damage, {});
+        latest_ = newest(*store_, options_.name, std::nullopt, damage, {});
     } catch (error const& failure) {
         return wrong(options_.name, "the live tree is not looked at: " + words_of(failure));
     }

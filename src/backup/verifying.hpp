@@ -67,6 +67,8 @@ private:
 
     void plan_batch();
     void plan_reading();
+    /// False when it cannot be read, and `why` where that is known better.
+    bool open(check& now, std::string& why);
     void plan_rescue();
     void plan_consequences();
     void plan_live();
@@ -86,8 +88,7 @@ private:
 
     verify_options options_;
     verify_report report_;
-    std::string shown_;
-    descriptor folder_;
+    std::shared_ptr<store> store_;
     std::vector<std::string> listed_;      ///< all that was in the folder at the begin
     std::vector<std::string> waiting_;     ///< manifests, newest first, to be taken from the end
     std::map<std::string, known> known_;   ///< by file, copies not among them

@@ -354,11 +354,11 @@ walked walker::result() {
     return result;
 }
 
-walk_rules rules_of(exclusions const& wanted, int archives, std::string const& shown) {
+walk_rules rules_of(exclusions const& wanted, std::filesystem::path const& archives) {
     walk_rules r;
     struct stat own {};
-    if (::fstat(archives, &own) != 0) fail(errno, shown);
-    r.except = {own.st_dev, own.st_ino};
+    if (!archives.empty() && ::stat(archives.c_str(), &own) != 0) fail(errno, archives.string());
+    if (!archives.empty()) r.except = {own.st_dev, own.st_ino};
     for (auto const& pattern : wanted.exclude) r.first.add(pattern);
     for (auto const& file : wanted.exclude_from) {
         descriptor const opened(::open(file.c_str(), O_RDONLY | O_CLOEXEC));

@@ -37,9 +37,9 @@ struct walk_rules {
     std::uint64_t max_file_bytes = 0;                             ///< 0: no limit
 };
 
-/// By what the caller wants; reads the files of patterns. `archives`: the open folder of the backups,
-/// which is left out. Throws error naming the file that cannot be read.
-walk_rules rules_of(exclusions const& wanted, int archives, std::string const& shown);
+/// By what the caller wants; reads the files of patterns. `archives`: the folder of the backups, which
+/// is left out; empty: it is elsewhere. Throws error naming the file that cannot be read.
+walk_rules rules_of(exclusions const& wanted, std::filesystem::path const& archives);
 
 /// Walks `folder`, which stays open as long. Names that vanish meanwhile are no error. Blocks; for
 /// pool jobs.

@@ -1,10 +1,9 @@
 #include "backup/compress.hpp"
 
 #include "backup/archive.hpp"
+#include "backup/local_store.hpp"
 #include "fixture.hpp"
 
-#include <fcntl.h>
-#include <unistd.h>
 #include <zlib.h>
 
 using namespace trawl::backup;
@@ -84,18 +83,15 @@ TEST_CASE("zstd frames hold the whole stream", "[backup]") {
     tar.finish();
     for (auto effort : {level::fast, level::standard, level::best}) {
         trawl::test::put(dir / "x.tar.zst", squeeze(tar.pending(), codec::zstd, effort, 4 << 20));
-        int const file = ::open((dir / "x.tar.zst").c_str(), O_RDONLY);
-        {
-            tar_reader reader(file);
-            auto const member = reader.next();
-            REQUIRE(member);
-            CHECK(member->what.path == "file");
-            std::string found;
-            for (auto piece = reader.data(); !piece.empty(); piece = reader.data()) found += piece;
-            CHECK(found == content);
-            CHECK_FALSE(reader.next());
-        }
-        ::close(file);
+        auto const file = open_local(dir / "x.tar.zst");
+        tar_reader reader(*file);
+        auto const member = reader.next();
+        REQUIRE(member);
+        CHECK(member->what.path == "file");
+        std::string found;
+        for (auto piece = reader.data(); !piece.empty(); piece = reader.data()) found += piece;
+        CHECK(found == content);
+        CHECK_FALSE(reader.next());
     }
 }
 
@@ -127,16 +123,13 @@ TEST_CASE("names survive the archive whatever their encoding", "[backup]") {
     }
     tar.finish();
     trawl::test::put(dir / "x.tar", tar.pending());
-    int const file = ::open((dir / "x.tar").c_str(), O_RDONLY);
+    auto const file = open_local(dir / "x.tar");
     std::vector<std::string> found;
-    {
-        tar_reader reader(file);
-        while (auto member = reader.next()) {
-            CHECK(member->what.has_content());
-            found.push_back(member->what.path);
-        }
+    tar_reader reader(*file);
+    while (auto member = reader.next()) {
+        CHECK(member->what.has_content());
+        found.push_back(member->what.path);
     }
-    ::close(file);
     CHECK(found == names);
     CHECK(trawl::test::command({"tar", "-tf", (dir / "x.tar").string()}) == 0);
 }

@@ -1,5 +1,7 @@
 #include "fixture.hpp"
 
+#include <trawl/mutex.hpp>
+
 #include "backup/pruning.hpp"
 #include "backup/retention.hpp"
 

@@ -1,10 +1,9 @@
 #include "fixture.hpp"
 
 #include "backup/archive.hpp"
+#include "backup/local_store.hpp"
 #include "backup/reading.hpp"
 #include "backup/sparse.hpp"
-
-#include <fcntl.h>
 
 using namespace trawl;
 using namespace trawl::test;
@@ -47,9 +46,7 @@ struct archive_file {
         }
         put(dir / link.archive, bytes + compressor.tail());
     }
-    open_archive open() const {
-        return open_archive(descriptor(::open(dir.path().c_str(), O_RDONLY)).get(), link);
-    }
+    open_archive open() const { return open_archive(open_local(dir / link.archive), link); }
     scratch dir;
     chain_link link;
 };
@@ -88,7 +85,7 @@ TEST_CASE("a stream is read anywhere, block by block, and damage ends with its b
         auto const archive = file.open();
         REQUIRE(archive.file);
         CHECK(archive.map.size() == 11);
-        block_reader reader(archive.file.get(), archive.map);
+        block_reader reader(*archive.file, archive.map);
         for (std::size_t at = 0; at < plain.size(); at += 333) {
             auto const piece = reader.at(at, 700);
             CHECK(piece.size() ==
@@ -102,7 +99,7 @@ TEST_CASE("a stream is read anywhere, block by block, and damage ends with its b
         auto const begin = static_cast<std::size_t>(archive.map.begin(4));
         bytes[begin] = '\xff'; // no block type of deflate, no magic number of zstd
         put(file.dir / file.link.archive, bytes);
-        block_reader again(archive.file.get(), archive.map);
+        block_reader again(*archive.file, archive.map);
         CHECK_THROWS_WITH(again.at(4100, 1), "block 4 at byte " + std::to_string(begin) +
                                                  ": damaged, cannot be inflated");
         CHECK(again.at(5000, 500) == std::string_view(plain).substr(5000, 500));
@@ -118,7 +115,7 @@ TEST_CASE("wishes are read in the order of the archive and cut into jobs", "[bac
     chain_link link;
     link.block_bytes = 1 << 20;
     std::vector<open_archive> archives;
-    for (int i = 0; i < 2; ++i) archives.emplace_back(-1, link);
+    for (int i = 0; i < 2; ++i) archives.emplace_back(nullptr, link);
     std::vector<entry> entries(40);
     std::vector<wish> wishes;
     for (std::uint32_t i = 0; i < 40; ++i) {
