@@ -5,6 +5,7 @@
 #include <trawl/mime.hpp>
 #include <trawl/observer.hpp>
 #include <trawl/offload_pool.hpp>
+#include <trawl/plan_sftp_store.hpp>
 #include <trawl/smtp.hpp>
 #include <trawl/ssh.hpp>
 #include <trawl/targets.hpp>
@@ -53,6 +54,13 @@ struct ssh_section {
     std::size_t max_output = 64 * 1024;        ///< bytes kept of each stream of a command
 };
 
+/// [[backup]]
+struct backup_section : backup::options {
+    std::optional<sftp_place> server; ///< the destination, when it is no folder
+    ssh_section login; ///< to that: identity, password, host_key, known_hosts and timeout; what
+                       ///< [ssh] says, when none of them is there
+};
+
 /// [mail]
 struct mail_section {
     std::string host = "127.0.0.1";
@@ -69,7 +77,7 @@ struct mail_section {
 struct job {
     std::optional<sweep_section> sweep;
     std::optional<ssh_section> ssh;
-    std::vector<backup::options> backups;
+    std::vector<backup_section> backups;
     std::optional<mail_section> mail;
 };
 

@@ -20,6 +20,7 @@
 #include <trawl/observer.hpp>
 #include <trawl/offload_pool.hpp>
 #include <trawl/plan.hpp>
+#include <trawl/plan_sftp_store.hpp>
 #include <trawl/queue.hpp>
 #include <trawl/sftp.hpp>
 #include <trawl/sftp_file.hpp>

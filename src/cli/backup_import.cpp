@@ -1,5 +1,7 @@
 #include "cli/backup_verb.hpp"
 
+#include <trawl/plan_sftp_store.hpp>
+
 #include <trawl/backup_import.hpp>
 
 #include <CLI/Option.hpp>
@@ -56,6 +58,8 @@ void add_backup_import(CLI::App& backup, action& chosen) {
     verb->callback([w, &chosen] {
         chosen = [w](environment& here) {
             auto o = w->to;
+            if (plan::parse_sftp_place(o.destination.string()))
+                throw usage_error("import-md5 makes its backup in a folder, not on a server");
             o.archives.assign(w->archives.begin(), w->archives.end());
             o.watch = &here.log();
             return here.run(with_summary(here, bring_in(here, std::move(o))));

@@ -106,7 +106,7 @@ void add_backup_list(CLI::App& backup, action& chosen) {
     auto* verb = backup.add_subcommand("list", "List the backups in DEST; with --entries, --at or "
                                                "PATH what is in one of them");
     verb->fallthrough();
-    verb->add_option("DEST", w->archives, "The folder with the archives")->required();
+    add_place(*verb, *w);
     verb->add_option("PATH", w->paths, "Only these, relative to the source, or patterns");
     verb->add_option("--name", w->name, "NAME of the backup; default: all, or the only one");
     verb->add_flag("--entries", w->entries, "What is in the latest");
@@ -119,12 +119,20 @@ void add_backup_list(CLI::App& backup, action& chosen) {
                 o.name = w->name;
                 o.at = w->moment();
                 o.paths = w->paths;
-                return here.run(with_summary(here, list_entries(here, std::move(o))));
+                auto work = [o, &here](std::shared_ptr<backup::store> place) mutable {
+                    o.store = std::move(place);
+                    return list_entries(here, std::move(o));
+                };
+                return here.run(with_summary(here, at_place(here, *w, std::move(work))));
             }
             backup::list_options o;
             o.archives = w->archives;
             o.name = w->name;
-            return here.run(with_summary(here, list_archives(here, std::move(o))));
+            auto work = [o, &here](std::shared_ptr<backup::store> place) mutable {
+                o.store = std::move(place);
+                return list_archives(here, std::move(o));
+            };
+            return here.run(with_summary(here, at_place(here, *w, std::move(work))));
         };
     });
 }

@@ -14,7 +14,7 @@ namespace trawl::cli {
 namespace {
 
 /// What the command line said.
-struct words {
+struct words : backup_words {
     backup::options to; ///< what needs no translation
     std::string hash = "sha256", level = "default", full_on = "mon", between = "incr";
     std::string rehash_part;
@@ -133,7 +133,7 @@ void add_backup_run(CLI::App& backup, action& chosen) {
                                      "base, else what changed");
     run->fallthrough();
     run->add_option("SOURCE", w->to.source, "The folder to back up")->required();
-    run->add_option("DEST", w->to.destination, "The folder for the archives")->required();
+    add_place(*run, *w);
     run->add_option("--name", w->to.name, "NAME of the files; default: SOURCE's last component");
     add_kind(*run, *w);
     run->add_option("--hash", w->hash, "sha256 (default) or md5")->check(CLI::IsMember(&hashes));
@@ -151,7 +151,12 @@ void add_backup_run(CLI::App& backup, action& chosen) {
         chosen = [w](environment& here) {
             auto o = options_of(*w);
             o.watch = &here.log();
-            return here.run(with_summary(here, make(here, std::move(o))));
+            o.destination = w->archives;
+            auto work = [o, &here](std::shared_ptr<backup::store> place) mutable {
+                o.store = std::move(place);
+                return make(here, std::move(o));
+            };
+            return here.run(with_summary(here, at_place(here, *w, std::move(work))));
         };
     });
 }

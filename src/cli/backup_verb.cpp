@@ -14,7 +14,7 @@ namespace trawl::cli {
 namespace bj = boost::json;
 
 void add_archives(CLI::App& verb, backup_words& into) {
-    verb.add_option("DEST", into.archives, "The folder with the archives")->required();
+    add_place(verb, into);
     verb.add_option("--name", into.name, "NAME of the backup; default: the only one in DEST");
 }
 
@@ -111,6 +111,9 @@ awaitable<int> with_summary(environment& here, awaitable<int> work) {
     } catch (std::system_error const& failure) {
         if (!is_cancelled(failure)) here.log().log(severity::error, "", failure.what());
         code = exit_code_of(failure.code());
+    } catch (no_secret const& failure) {
+        here.log().log(severity::error, "", failure.what());
+        code = bad_secret;
     }
     code = here.outcome(code);
     if (here.words().json) {

@@ -1,13 +1,17 @@
 #pragma once
 
+#include "cli/login.hpp"
 #include "cli/verb.hpp"
 
 #include <trawl/backup.hpp>
+#include <trawl/backup_store.hpp>
 
 #include <boost/json/array.hpp>
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -26,12 +30,16 @@ void add_backup_extract(CLI::App& backup, action& chosen);
 void add_backup_import(CLI::App& backup, action& chosen);
 void add_backup_prune(CLI::App& backup, action& chosen);
 
-/// The folder, the name and the moment that most of these verbs take.
+/// The place, the name and the moment that most of these verbs take.
 struct backup_words {
     std::string archives, name, at;
+    login_words login; ///< to a place on a server
 
     std::optional<std::chrono::system_clock::time_point> moment() const;
 };
+/// Declares DEST and the way there.
+void add_place(CLI::App& verb, backup_words& into);
+/// The same, and --name.
 void add_archives(CLI::App& verb, backup_words& into);
 void add_at(CLI::App& verb, backup_words& into);
 void add_excludes(CLI::App& verb, backup::exclusions& into);
@@ -47,6 +55,11 @@ boost::json::array errors_of(std::vector<backup::problem> const& problems);
 
 /// The exit code for an error of the library.
 int exit_code_of(std::error_code failure);
+
+using place_work = std::function<awaitable<int>(std::shared_ptr<backup::store>)>;
+/// Awaits `work` with the place that `words` name, connected for so long; nullptr: it is a folder.
+/// `words` outlive the call.
+awaitable<int> at_place(environment& here, backup_words const& words, place_work work);
 
 /// Awaits `work` and turns what it throws into a line on stderr and an exit code; the summary comes
 /// last.

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <fstream>
 #include <iterator>
 #include <limits>
@@ -106,6 +108,7 @@ public:
                 fail(node, fmt::format("[{}] has no key {}", name_, key.str()));
     }
 
+    bool has(std::string_view key) const { return table_.contains(key); }
     toml::node const& at(std::string_view key) const { return *table_.get(key); }
 
 private:
@@ -136,11 +139,9 @@ sweep_section read_sweep(section s, std::string const& origin) {
     return sweep;
 }
 
-ssh_section read_ssh(section s, std::filesystem::path const& folder) {
+/// How to get into a server.
+void read_login(section& s, std::filesystem::path const& folder, ssh_section& ssh) {
     using policy = ssh::host_key_policy;
-    ssh_section ssh;
-    ssh.user = s.text("user").value_or("");
-    ssh.port = static_cast<std::uint16_t>(s.number("port", 1, 65535).value_or(22));
     ssh.identity = below(folder, s.text("identity"));
     ssh.password_file = below(folder, s.text("password_file"));
     ssh.password_command = s.text("password_command").value_or("");
@@ -150,9 +151,16 @@ ssh_section read_ssh(section s, std::filesystem::path const& folder) {
                                                {"warn", policy::warn},
                                                {"auto-add", policy::auto_add}})
                        .value_or(policy::strict);
+    ssh.timeout = s.seconds("timeout").value_or(ssh.timeout);
+}
+
+ssh_section read_ssh(section s, std::filesystem::path const& folder) {
+    ssh_section ssh;
+    ssh.user = s.text("user").value_or("");
+    ssh.port = static_cast<std::uint16_t>(s.number("port", 1, 65535).value_or(22));
+    read_login(s, folder, ssh);
     ssh.commands = s.texts("commands");
     ssh.jobs = static_cast<std::size_t>(s.number("jobs", 1, 100'000).value_or(64));
-    ssh.timeout = s.seconds("timeout").value_or(ssh.timeout);
     ssh.max_output =
         static_cast<std::size_t>(s.number("max_output", 0, 1 << 30).value_or(64 * 1024));
     s.refuse_unknown();
@@ -202,10 +210,31 @@ void read_exclusions(section& s, std::filesystem::path const& folder, backup::ex
         static_cast<std::uint64_t>(s.number("exclude_larger_than", 1, most).value_or(0));
 }
 
-backup::options read_backup(section s, std::filesystem::path const& folder) {
-    backup::options o;
+/// sftp:// and the login there. Without any word of that it is as [ssh] says.
+void read_server(section& s, std::filesystem::path const& folder, toml::table const& root,
+                 std::string const& origin, backup_section& o) {
+    constexpr std::array keys{"identity",    "password_file", "password_command",
+                              "known_hosts", "host_key",      "timeout"};
+    bool const own = std::any_of(keys.begin(), keys.end(), [&](auto key) { return s.has(key); });
+    auto const* ssh = root["ssh"].as_table();
+    if (own || !ssh)
+        read_login(s, folder, o.login);
+    else
+        o.login = read_ssh(section(*ssh, "ssh", origin), folder);
+    if (!o.server->user.empty()) o.login.user = o.server->user;
+    o.login.port = o.server->port.value_or(22);
+}
+
+backup_section read_backup(section s, std::filesystem::path const& folder, toml::table const& root,
+                           std::string const& origin) {
+    backup_section o;
     o.source = below(folder, s.require("source"));
-    o.destination = below(folder, s.require("destination"));
+    auto const destination = s.require("destination");
+    o.server = parse_sftp_place(destination);
+    if (o.server)
+        read_server(s, folder, root, origin, o);
+    else
+        o.destination = below(folder, destination);
     o.name = s.text("name").value_or("");
     read_rules(s, o);
     read_exclusions(s, folder, o);
@@ -274,10 +303,10 @@ job parse(std::string_view text, std::string const& origin, std::filesystem::pat
         else if (name == "mail" && table)
             plan.mail = read_mail(one(*table), origin, folder);
         else if (name == "backup" && table)
-            plan.backups.push_back(read_backup(one(*table), folder));
+            plan.backups.push_back(read_backup(one(*table), folder, root, origin));
         else if (name == "backup" && node.is_array_of_tables())
             for (auto const& each : *node.as_array())
-                plan.backups.push_back(read_backup(one(*each.as_table()), folder));
+                plan.backups.push_back(read_backup(one(*each.as_table()), folder, root, origin));
         else
             whole.fail(node,
                        fmt::format("{} is no section of a plan (sweep, ssh, backup, mail)", name));

@@ -171,22 +171,26 @@ struct runner::state {
         result.status = status::ok;
     }
 
+    ssh::options session_options(ssh_section const& said, credentials const& who) const {
+        ssh::options how;
+        how.port = said.port;
+        how.user = who.user;
+        how.identities = {who.identity};
+        how.password = who.password;
+        how.known = who.known;
+        how.policy = said.host_key;
+        how.timeouts.connect = how.timeouts.handshake = how.timeouts.auth = how.timeouts.exec =
+            said.timeout;
+        how.log = services.watch;
+        return how;
+    }
+
     awaitable<> inspect(found host, limiter::ticket place) {
         auto const start = clock::now();
         auto executor = co_await asio::this_coro::executor;
-        auto const limit = plan.ssh->timeout;
-        ssh::options how;
+        auto how = session_options(*plan.ssh, access);
         how.host = host.host;
         how.addresses = {host.address};
-        how.port = plan.ssh->port;
-        how.user = access.user;
-        how.identities = {access.identity};
-        how.password = access.password;
-        how.known = access.known;
-        how.policy = plan.ssh->host_key;
-        how.timeouts.connect = how.timeouts.handshake = how.timeouts.auth = how.timeouts.exec =
-            limit;
-        how.log = services.watch;
         ssh::session session(executor, std::move(how));
         host_result result;
         result.target = host.target;
@@ -219,12 +223,37 @@ struct runner::state {
 
     // ---- backups ----
 
-    awaitable<> back_up(backup::options how) {
+    /// Into a folder of a server, on a session of its own.
+    awaitable<backup::report> back_up_to(sftp_place place, ssh_section login, backup::options how) {
+        auto executor = co_await asio::this_coro::executor;
+        auto read = [&] { return load_credentials(login, services.watch); };
+        auto const who = co_await services.blocking.run(read);
+        dns::resolver names(executor);
+        auto to = session_options(login, who);
+        to.host = place.host;
+        to.addresses = co_await names.addresses(place.host);
+        ssh::session session(executor, std::move(to));
+        co_await session.connect();
+        sftp::options files_how;
+        files_how.blocking = &services.blocking;
+        auto files = co_await sftp::open(session, files_how);
+        how.store = sftp_store(executor, files, place);
+        auto made = co_await backup::run(services.cpu, std::move(how));
+        co_await session.disconnect();
+        co_return made;
+    }
+
+    awaitable<backup::report> back_up_anywhere(backup_section how) {
+        if (how.server) return back_up_to(*how.server, how.login, how);
+        return backup::run(services.cpu, how);
+    }
+
+    awaitable<> back_up(backup_section how) {
         auto const name = how.name.empty() ? how.source.filename().string() : how.name;
         how.watch = nullptr; // the progress line belongs to the hosts
         std::string why;
         try {
-            auto const made = co_await backup::run(services.cpu, std::move(how));
+            auto const made = co_await back_up_anywhere(std::move(how));
             ++totals.archives;
             if (!made.errors.empty()) ++totals.archives_incomplete;
             report.add(name, made);
