@@ -25,9 +25,10 @@
 ///     NAME_diff_20261124.tar.gz         what changed since the last full
 ///     NAME_manifest.json                a copy of the newest manifest
 ///
-/// A second run of a day has _YYYYMMDD_HHMMSS (local time); nothing but NAME_manifest.json is ever
-/// replaced. An archive is complete on disk (fsync) before its manifest gets its name, and that
-/// before the copy does, so that a crash at any moment leaves the old or the new state.
+/// encrypted_store() adds ".enc" to each. A second run of a day has _YYYYMMDD_HHMMSS (local time);
+/// nothing but NAME_manifest.json is ever replaced. An archive is complete on disk (fsync) before
+/// its manifest gets its name, and that before the copy does, so that a crash at any moment leaves
+/// the old or the new state.
 namespace trawl::backup {
 
 class store; // backup_store.hpp
@@ -41,6 +42,8 @@ enum class errc {
     bad_source, ///< the source is no folder that can be read
     exists,     ///< an archive of that name is there already
     bad_option, ///< options that contradict each other
+    no_key,     ///< the backups are encrypted and no key was given, or a file that holds none
+    wrong_key,  ///< the backups are encrypted with another key
 };
 
 /// Category "trawl.backup" of errc.

@@ -1,17 +1,21 @@
 #pragma once
 
 #include <trawl/backup.hpp>
+#include <trawl/backup_store.hpp>
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <vector>
 
 /// What is left when the manifests are lost: the archives alone, as tar would extract them.
 namespace trawl::backup {
 
 struct extract_options {
-    std::vector<std::filesystem::path> archives; ///< .tar, .tar.gz or .tar.zst, from old to new
+    std::vector<std::filesystem::path> archives; ///< .tar, .tar.gz or .tar.zst, or one of
+                                                 ///< these encrypted, from old to new
     std::filesystem::path target;                ///< new or existing
+    std::shared_ptr<store_key const> key;        ///< to encrypted ones
     observer* watch = nullptr; ///< progress in "bytes" of the archives, warnings; not owned
 };
 
@@ -32,7 +36,7 @@ struct extract_report {
 /// and named, and all other members are extracted. Zeros are written as holes. Damage costs what is
 /// behind it in its archive.
 ///
-/// Throws error: the system's code for an archive that cannot be opened or a target that cannot be
+/// Throws error: no_key, wrong_key, the system's code for an archive that cannot be opened or a target that cannot be
 /// written. Cancelling leaves whole files.
 awaitable<extract_report> extract(offload_pool& cpu, extract_options configuration);
 

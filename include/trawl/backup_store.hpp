@@ -1,5 +1,8 @@
 #pragma once
 
+#include <trawl/net.hpp>
+
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -68,6 +71,8 @@ public:
 
     /// For messages and reports: "/srv/backups", "sftp://host/backups". Does not block.
     virtual std::string where() const = 0;
+    /// The same of one file, under the name that it is kept under.
+    virtual std::string shown(std::string const& name) const { return where() + "/" + name; }
     /// Before all others. A place that does not exist is made when `make` is set, else it is
     /// errc::no_such_archive.
     virtual void open(bool make) = 0;
@@ -88,5 +93,37 @@ public:
 
 /// A folder of this machine. Locks are flock(2): one that a process held goes with it.
 std::shared_ptr<store> local_store(std::filesystem::path folder);
+
+/// The key to encrypted backups: 32 bytes, in a file as one line "trawl-backup-key-1 HEX". They are
+/// overwritten at the end. Who loses the file loses the backups.
+class store_key {
+public:
+    /// Reads the file. Throws error: errc::no_key with the reason when it holds none, or the
+    /// system's code.
+    static store_key load(std::filesystem::path const& file);
+    /// Makes a new key and its file, for the owner's eyes only (0600). Throws error: the system's
+    /// code; EEXIST for a file that is there, which stays.
+    static store_key make(std::filesystem::path const& file);
+    explicit store_key(std::array<unsigned char, 32> const& bytes); ///< for who keeps it elsewhere
+    store_key(store_key&&) noexcept = default;
+    store_key& operator=(store_key&&) noexcept = default;
+
+    std::string_view bytes() const noexcept { return bytes_.view(); }
+
+private:
+    net::secret bytes_;
+};
+
+/// `in` with all files encrypted, manifests, too (they name what is backed up). A file "X" is kept as
+/// "X.enc", in blocks of AES-256-GCM that cannot be changed, swapped, cut off or taken from
+/// another file unnoticed, and each of which is opened alone; what is inside are the same archives
+/// and manifests. What the store shows: the NAMEs and days, the sizes, and which files have the
+/// same key. Files that are not encrypted are not seen.
+///
+/// open() throws errc::wrong_key when there are encrypted files and none with this key.
+std::shared_ptr<store> encrypted_store(std::shared_ptr<store> in, store_key key);
+/// A file of encrypted_store() alone. Throws error: errc::wrong_key, errc::corrupt.
+std::unique_ptr<stored_file> decrypted(std::unique_ptr<stored_file> file, std::string const& shown,
+                                       store_key const& key);
 
 } // namespace trawl::backup

@@ -56,6 +56,7 @@ struct ssh_section {
 
 /// [[backup]]
 struct backup_section : backup::options {
+    std::filesystem::path encrypt;    ///< file of a backup::store_key; empty: readable by all
     std::optional<sftp_place> server; ///< the destination, when it is no folder
     ssh_section login; ///< to that: identity, password, host_key, known_hosts and timeout; what
                        ///< [ssh] says, when none of them is there

@@ -16,6 +16,8 @@ public:
         case errc::bad_source: return "a source that cannot be backed up";
         case errc::exists: return "an archive of this name is there already";
         case errc::bad_option: return "options that contradict each other";
+        case errc::no_key: return "encrypted, and there is no key";
+        case errc::wrong_key: return "encrypted with another key";
         }
         return "unknown backup error";
     }

@@ -1,6 +1,7 @@
 #include "backup/extracting.hpp"
 
 #include "backup/local_store.hpp"
+#include "backup/sealed.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -25,7 +26,7 @@ bool all_zero(std::string_view bytes) {
 
 void extracting::prepare(std::stop_token const&) {
     for (auto const& archive : options_.archives) {
-        bytes_wanted_ += files_.emplace_back(open_local(archive))->size();
+        bytes_wanted_ += files_.emplace_back(open(archive))->size();
     }
     std::error_code ec;
     std::filesystem::create_directories(options_.target, ec);
@@ -53,6 +54,17 @@ bool extracting::advance(std::stop_token const& stop) {
     }
     reader_.reset();
     return true;
+}
+
+std::unique_ptr<stored_file> extracting::open(std::filesystem::path const& archive) const {
+    auto file = open_local(archive);
+    auto const head = head_of(*file);
+    if (!is_sealed(head)) return file;
+    auto const where = "backup extract " + archive.string();
+    if (!options_.key) throw error(errc::no_key, where);
+    if (opener::look_at(*options_.key, head) == opener::verdict::other_key)
+        throw error(errc::wrong_key, where);
+    return decrypted(std::move(file), archive.string(), *options_.key);
 }
 
 bool extracting::next_archive() {

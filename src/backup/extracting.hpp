@@ -29,6 +29,7 @@ public:
     std::uint64_t bytes_wanted() const noexcept { return bytes_wanted_; }
 
 private:
+    std::unique_ptr<stored_file> open(std::filesystem::path const& archive) const;
     bool next_archive();
     void put(tar_reader::member const& found, std::stop_token const& stop);
     bool put_file(tar_reader::member const& found, std::stop_token const& stop);

@@ -19,7 +19,7 @@ void finding::find(std::stop_token const& stop) {
     if (!options_.at && look_in(latest, stop)) return;
     for (auto const& file : candidates(*store_, options_.name, since_1970(options_.at), damage))
         if ((options_.at || file != latest) && look_in(file, stop)) return;
-    if (damage.empty()) throw error(errc::no_such_archive, where);
+    if (damage.empty()) throw_none(*store_, options_.name);
     throw error(errc::corrupt, where, damage.front().path + ": " + damage.front().message);
 }
 

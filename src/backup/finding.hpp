@@ -25,7 +25,7 @@ public:
     /// Hands the content out in pieces, holes as zeros, and checks its hash. Throws error: corrupt.
     void read(std::stop_token const& stop, std::function<void(std::string_view)> const& take);
 
-    std::filesystem::path manifest_file() const { return std::filesystem::path(shown_) / file_; }
+    std::filesystem::path manifest_file() const { return store_->shown(file_); }
     std::uint64_t bytes() const noexcept { return entry_.size; }
 
 private:

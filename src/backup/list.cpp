@@ -24,11 +24,10 @@ std::chrono::system_clock::time_point time_of(std::int64_t ns) {
 }
 
 archive_info look_at(store& from, std::string const& file, dated_name const& dated) {
-    std::filesystem::path const where(from.where());
     archive_info found;
     found.name = dated.name;
     found.made = dated.made;
-    found.manifest = where / file;
+    found.manifest = from.shown(file);
     std::string complaint;
     auto const head = load_header(from, file, complaint);
     if (!head) {
@@ -37,7 +36,7 @@ archive_info look_at(store& from, std::string const& file, dated_name const& dat
     }
     auto const& self = head->self();
     found.created = time_of(self.created_ns);
-    found.archive = where / self.archive;
+    found.archive = from.shown(self.archive);
     found.bytes = self.bytes;
     if (head->chain.size() > 1) found.stands_on = head->chain[head->chain.size() - 2].manifest;
     auto const bytes = from.size(self.archive);
@@ -59,9 +58,7 @@ std::vector<archive_info> look_at_all(list_options const& o, std::stop_token con
         if (dated && (o.name.empty() || dated->name == o.name))
             all.push_back(look_at(*archives, file, *dated));
     }
-    if (all.empty())
-        throw error(errc::no_such_archive,
-                    "backup " + archives->where() + (o.name.empty() ? "" : " " + o.name));
+    if (all.empty()) throw_none(*archives, o.name);
     std::sort(all.begin(), all.end(), [](archive_info const& a, archive_info const& b) {
         return std::tie(a.name, a.created, a.manifest) < std::tie(b.name, b.created, b.manifest);
     });

@@ -84,6 +84,10 @@ void making::load_base(std::stop_token const& stop) {
         if (failure.code() != errc::no_such_archive && failure.code() != errc::corrupt) throw;
     }
     for (auto const& d : damage) note(d.path + " is of no use: " + d.message);
+    // Nobody wants the next one to be readable to everybody because a word was forgotten.
+    if (!base_ && has_sealed(*store_, options_.name))
+        throw error(errc::no_key, "backup " + destination_ + " " + options_.name,
+                    "the others of this name are encrypted");
     if (!base_) return;
     if (auto const why = why_unusable(*base_); !why.empty()) {
         note(base_->file + " is no base: " + why);
@@ -230,8 +234,8 @@ void making::publish() {
     archive_->publish(self.archive, false);
     put_manifest(".manifest.partial", text, self.manifest, false);
     put_manifest(".latest.partial", text, latest_of(options_.name), true);
-    report_.file = fs::path(destination_) / self.archive;
-    report_.manifest = fs::path(destination_) / self.manifest;
+    report_.file = store_->shown(self.archive);
+    report_.manifest = store_->shown(self.manifest);
 }
 
 void making::tally(plan const& done) {

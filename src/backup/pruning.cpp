@@ -49,7 +49,7 @@ void pruning::find() {
                         "was written as " + head->self().manifest);
         all_.push_back({file, head->self().archive, std::move(*head)});
     }
-    if (all_.empty()) throw error(errc::no_such_archive, "backup " + shown_ + " " + options_.name);
+    if (all_.empty()) throw_none(*store_, options_.name);
     std::sort(all_.begin(), all_.end(), [](dated const& a, dated const& b) {
         // By name, too: whoever prunes after a kill has to come to the same order.
         auto const x = a.head.self().created_ns, y = b.head.self().created_ns;

@@ -122,13 +122,26 @@ std::shared_ptr<store> open_archives(std::shared_ptr<store> given,
     return given;
 }
 
+bool has_sealed(store& seen, std::string const& name) {
+    auto files = seen.list();
+    std::erase_if(files, [](std::string const& file) { return !file.ends_with(sealed_suffix); });
+    for (auto& file : files) file.resize(file.size() - sealed_suffix.size());
+    auto const names = names_in(files);
+    return name.empty() ? !names.empty() : std::binary_search(names.begin(), names.end(), name);
+}
+
+void throw_none(store& seen, std::string const& name) {
+    auto const code = has_sealed(seen, name) ? errc::no_key : errc::no_such_archive;
+    throw error(code, "backup " + seen.where() + (name.empty() ? "" : " " + name));
+}
+
 std::string choose_name(store& from, std::string const& asked) {
     auto const where = "backup " + from.where();
     if (!asked.empty() && !is_name(asked))
         throw error(errc::bad_name, where, "\"" + asked + "\" as NAME");
     if (!asked.empty()) return asked;
     auto const names = names_in(from.list());
-    if (names.empty()) throw error(errc::no_such_archive, where);
+    if (names.empty()) throw_none(from, {});
     if (names.size() == 1) return names.front();
     std::string all;
     for (auto const& name : names) all += (all.empty() ? "" : ", ") + name;
@@ -213,7 +226,7 @@ loaded newest(store& from, std::string const& name, std::optional<std::int64_t> 
         if (until_ns || file != latest_of(name))
             if (auto found = usable(file)) return std::move(*found);
     auto const where = "backup " + from.where() + " " + name;
-    if (damage.empty()) throw error(errc::no_such_archive, where);
+    if (damage.empty()) throw_none(from, name);
     throw error(errc::corrupt, where, damage.front().path + ": " + damage.front().message);
 }
 

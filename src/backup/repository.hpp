@@ -42,6 +42,13 @@ bool is_name(std::string_view name) noexcept;
 /// The NAMEs that have a manifest in the store, sorted.
 std::vector<std::string> names_in(std::vector<std::string> const& files);
 
+/// What encrypted_store adds to a name.
+inline constexpr std::string_view sealed_suffix = ".enc";
+/// True when the store, as it is seen, has encrypted backups of `name`; empty: of any.
+bool has_sealed(store& seen, std::string const& name);
+/// Nothing was found: throws error, no_key or no_such_archive.
+[[noreturn]] void throw_none(store& seen, std::string const& name);
+
 /// `given`, or the folder, open; a missing one is errc::no_such_archive.
 std::shared_ptr<store> open_archives(std::shared_ptr<store> given,
                                      std::filesystem::path const& folder);

@@ -34,7 +34,7 @@ void restoring::choose_state(std::stop_token const& stop) {
     from_ = newest(*store_, options_.name, since_1970(options_.at), damage, stop);
     report_.corrupt = !damage.empty();
     report_.errors = std::move(damage);
-    report_.manifest = std::filesystem::path(shown_) / from_.file;
+    report_.manifest = store_->shown(from_.file);
 }
 
 void restoring::choose_items() {

@@ -36,8 +36,7 @@ void verifying::prepare(std::stop_token const&) {
         auto const dated = parse_dated(file);
         if (file == latest || (dated && dated->name == options_.name)) waiting_.push_back(file);
     }
-    if (waiting_.empty())
-        throw error(errc::no_such_archive, "backup " + store_->where() + " " + options_.name);
+    if (waiting_.empty()) throw_none(*store_, options_.name);
     std::reverse(waiting_.begin(), waiting_.end());
     plan_batch();
 }

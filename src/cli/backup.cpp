@@ -14,6 +14,7 @@ void add_backup(CLI::App& app, action& chosen) {
     add_backup_extract(*verb, chosen);
     add_backup_import(*verb, chosen);
     add_backup_prune(*verb, chosen);
+    add_backup_keygen(*verb, chosen);
 }
 
 } // namespace trawl::cli

@@ -109,6 +109,7 @@ void add_backup_list(CLI::App& backup, action& chosen) {
     add_place(*verb, *w);
     verb->add_option("PATH", w->paths, "Only these, relative to the source, or patterns");
     verb->add_option("--name", w->name, "NAME of the backup; default: all, or the only one");
+    verb->add_option("--key", w->key, "KEYFILE of encrypted backups");
     verb->add_flag("--entries", w->entries, "What is in the latest");
     add_at(*verb, *w);
     verb->callback([w, &chosen] {

@@ -41,6 +41,21 @@ awaitable<int> on_server(environment& here, plan::sftp_place place, login_words 
     co_return code;
 }
 
+awaitable<int> with_key(environment& here, std::filesystem::path folder, std::filesystem::path file,
+                        place_work work, std::shared_ptr<backup::store> place) {
+    if (!place) place = backup::local_store(folder);
+    auto read = [&file] { return backup::store_key::load(file); };
+    auto key = co_await here.blocking().run(read);
+    co_return co_await work(backup::encrypted_store(std::move(place), std::move(key)));
+}
+
+/// `work` with the place behind its key.
+place_work unlocked(environment& here, backup_words const& words, place_work work) {
+    return [&here, &words, work](std::shared_ptr<backup::store> place) {
+        return with_key(here, words.archives, words.key, work, std::move(place));
+    };
+}
+
 } // namespace
 
 void add_place(CLI::App& verb, backup_words& into) {
@@ -52,6 +67,7 @@ void add_place(CLI::App& verb, backup_words& into) {
 
 awaitable<int> at_place(environment& here, backup_words const& words, place_work work) {
     check_login(words.login);
+    if (!words.key.empty()) work = unlocked(here, words, std::move(work));
     auto place = plan::parse_sftp_place(words.archives);
     if (!place) return work(nullptr);
     return on_server(here, std::move(*place), words.login, std::move(work));

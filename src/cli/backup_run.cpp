@@ -138,6 +138,8 @@ void add_backup_run(CLI::App& backup, action& chosen) {
     add_kind(*run, *w);
     run->add_option("--hash", w->hash, "sha256 (default) or md5")->check(CLI::IsMember(&hashes));
     run->add_option("--level", w->level, "fast, default or best")->check(CLI::IsMember(&levels));
+    run->add_option("--encrypt", w->key,
+                    "Encrypt archives and manifests with KEYFILE, of trawl backup keygen");
     run->add_flag("--zstd", w->to.zstd, "Zstandard (.tar.zst) instead of gzip");
     auto* all =
         run->add_flag("--rehash", w->rehash, "Read every file, also those that look unchanged");

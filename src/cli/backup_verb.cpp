@@ -16,6 +16,7 @@ namespace bj = boost::json;
 void add_archives(CLI::App& verb, backup_words& into) {
     add_place(verb, into);
     verb.add_option("--name", into.name, "NAME of the backup; default: the only one in DEST");
+    verb.add_option("--key", into.key, "KEYFILE of encrypted backups");
 }
 
 void add_at(CLI::App& verb, backup_words& into) {
@@ -96,6 +97,7 @@ int exit_code_of(std::error_code failure) {
     if (failure == backup::errc::no_such_archive) return no_such_archive;
     if (failure == backup::errc::locked) return locked;
     if (failure == backup::errc::corrupt) return corrupt;
+    if (failure == backup::errc::no_key || failure == backup::errc::wrong_key) return bad_secret;
     if (failure == backup::errc::incomplete) return backup_incomplete;
     if (failure == backup::errc::bad_name || failure == backup::errc::bad_source ||
         failure == backup::errc::bad_option)

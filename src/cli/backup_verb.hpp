@@ -29,17 +29,19 @@ void add_backup_diff(CLI::App& backup, action& chosen);
 void add_backup_extract(CLI::App& backup, action& chosen);
 void add_backup_import(CLI::App& backup, action& chosen);
 void add_backup_prune(CLI::App& backup, action& chosen);
+void add_backup_keygen(CLI::App& backup, action& chosen);
 
 /// The place, the name and the moment that most of these verbs take.
 struct backup_words {
     std::string archives, name, at;
     login_words login; ///< to a place on a server
+    std::string key;   ///< a file; empty: the backups are not encrypted
 
     std::optional<std::chrono::system_clock::time_point> moment() const;
 };
 /// Declares DEST and the way there.
 void add_place(CLI::App& verb, backup_words& into);
-/// The same, and --name.
+/// The same, --name and --key.
 void add_archives(CLI::App& verb, backup_words& into);
 void add_at(CLI::App& verb, backup_words& into);
 void add_excludes(CLI::App& verb, backup::exclusions& into);
@@ -57,7 +59,8 @@ boost::json::array errors_of(std::vector<backup::problem> const& problems);
 int exit_code_of(std::error_code failure);
 
 using place_work = std::function<awaitable<int>(std::shared_ptr<backup::store>)>;
-/// Awaits `work` with the place that `words` name, connected for so long; nullptr: it is a folder.
+/// Awaits `work` with the place that `words` name, connected for so long; nullptr: it is a plain
+/// folder.
 /// `words` outlive the call.
 awaitable<int> at_place(environment& here, backup_words const& words, place_work work);
 

@@ -235,6 +235,7 @@ backup_section read_backup(section s, std::filesystem::path const& folder, toml:
         read_server(s, folder, root, origin, o);
     else
         o.destination = below(folder, destination);
+    o.encrypt = below(folder, s.text("encrypt"));
     o.name = s.text("name").value_or("");
     read_rules(s, o);
     read_exclusions(s, folder, o);

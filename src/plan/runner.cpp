@@ -223,8 +223,19 @@ struct runner::state {
 
     // ---- backups ----
 
+    awaitable<backup::report> back_up_here(backup::options how, std::filesystem::path key_file) {
+        if (!key_file.empty()) {
+            auto read = [&] { return backup::store_key::load(key_file); };
+            auto key = co_await services.blocking.run(read);
+            if (!how.store) how.store = backup::local_store(how.destination);
+            how.store = backup::encrypted_store(std::move(how.store), std::move(key));
+        }
+        co_return co_await backup::run(services.cpu, std::move(how));
+    }
+
     /// Into a folder of a server, on a session of its own.
-    awaitable<backup::report> back_up_to(sftp_place place, ssh_section login, backup::options how) {
+    awaitable<backup::report> back_up_to(sftp_place place, ssh_section login, backup::options how,
+                                         std::filesystem::path key) {
         auto executor = co_await asio::this_coro::executor;
         auto read = [&] { return load_credentials(login, services.watch); };
         auto const who = co_await services.blocking.run(read);
@@ -238,14 +249,14 @@ struct runner::state {
         files_how.blocking = &services.blocking;
         auto files = co_await sftp::open(session, files_how);
         how.store = sftp_store(executor, files, place);
-        auto made = co_await backup::run(services.cpu, std::move(how));
+        auto made = co_await back_up_here(std::move(how), std::move(key));
         co_await session.disconnect();
         co_return made;
     }
 
     awaitable<backup::report> back_up_anywhere(backup_section how) {
-        if (how.server) return back_up_to(*how.server, how.login, how);
-        return backup::run(services.cpu, how);
+        if (how.server) return back_up_to(*how.server, how.login, how, how.encrypt);
+        return back_up_here(how, how.encrypt);
     }
 
     awaitable<> back_up(backup_section how) {

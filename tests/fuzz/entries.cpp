@@ -3,6 +3,7 @@
 #include "backup/hash.hpp"
 #include "backup/ignore.hpp"
 #include "backup/manifest.hpp"
+#include "backup/sealed.hpp"
 #include "backup/sparse.hpp"
 #include "dns/message.hpp"
 #include "icmp/packet.hpp"
@@ -405,6 +406,62 @@ void run_ignore(std::string_view input) {
     }
 }
 
+// ---- encrypted files ----
+
+class file_of : public backup::stored_file {
+public:
+    explicit file_of(std::string bytes) : bytes_(std::move(bytes)) {}
+    std::uint64_t size() const override { return bytes_.size(); }
+    std::size_t read(std::uint64_t offset, std::span<char> into) const override {
+        auto const from = std::min(static_cast<std::size_t>(offset), bytes_.size());
+        return std::string_view(bytes_).substr(from).copy(into.data(), into.size());
+    }
+
+private:
+    std::string bytes_;
+};
+
+/// The content; nullopt for anything but what was sealed.
+std::optional<std::string> unsealed(std::string bytes, backup::store_key const& key) {
+    try {
+        auto const file =
+            backup::decrypted(std::make_unique<file_of>(std::move(bytes)), "input", key);
+        return std::string(file->view());
+    } catch (error const& refused) {
+        require(refused.code() == backup::errc::corrupt && !refused.said().empty(),
+                "refused for another reason than damage");
+    }
+    return std::nullopt;
+}
+
+std::string seal_all(backup::detail::sealer to, std::string_view plain) {
+    using backup::detail::sealed_plain;
+    auto bytes = to.head();
+    for (; plain.size() > sealed_plain; plain.remove_prefix(sealed_plain))
+        bytes += to.seal(plain.substr(0, sealed_plain), false);
+    return bytes + to.seal(plain, true);
+}
+
+/// The input as such a file, then as the content of one, of which a bit flips that it chooses.
+void run_sealed(std::string_view input) {
+    using namespace backup::detail;
+    std::array<unsigned char, 32> const bytes{7};
+    std::array<unsigned char, 16> salt{};
+    backup::store_key const key(bytes);
+    if (auto const plain = unsealed(std::string(input), key)) {
+        std::ranges::copy(input.substr(16, 16), salt.begin());
+        require(seal_all(sealer(key, salt), *plain) == input, "two files of one content and salt");
+    }
+    auto file = seal_all(sealer(key, salt), input);
+    auto const length = sealed_length::of(file.size());
+    require(length && length->plain == input.size(), "a length of another content");
+    require(unsealed(file, key) == input, "what was sealed does not open");
+    std::size_t place = input.size();
+    for (unsigned char const c : input.substr(0, 8)) place = place * 131 + c;
+    file[place % file.size()] ^= static_cast<char>(1 << place / file.size() % 8);
+    require(!unsealed(file, key), "a bit that flipped is not seen");
+}
+
 // ---- maps of sparse files ----
 
 void run_sparse(std::string_view input) {
@@ -644,6 +701,7 @@ constexpr entry all[] = {
     {"sparse", run_sparse},
     {"manifest_search", run_manifest_search},
     {"socks", run_socks},
+    {"sealed", run_sealed},
 };
 
 } // namespace
