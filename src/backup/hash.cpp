@@ -65,18 +65,28 @@ std::string hex(digest const& value) {
     return text;
 }
 
+namespace {
+/// What a digit stands for; 0xff: none.
+constexpr auto nibbles = [] {
+    std::array<unsigned char, 256> all{};
+    all.fill(0xff);
+    for (unsigned char i = 0; i < 16; ++i)
+        all[static_cast<unsigned char>("0123456789abcdef"[i])] = i;
+    return all;
+}();
+} // namespace
+
 std::optional<digest> from_hex(std::string_view text, std::size_t bytes) {
     digest value;
     if (text.size() != bytes * 2 || bytes > value.bytes.size()) return std::nullopt;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        char const c = text[i];
-        int digit = -1;
-        if (c >= '0' && c <= '9') digit = c - '0';
-        if (c >= 'a' && c <= 'f') digit = c - 'a' + 10;
-        if (digit < 0) return std::nullopt;
-        auto& byte = value.bytes[i / 2];
-        byte = static_cast<unsigned char>(byte << 4 | digit);
+    unsigned seen = 0;
+    for (std::size_t i = 0; i < bytes; ++i) {
+        auto const high = nibbles[static_cast<unsigned char>(text[2 * i])];
+        auto const low = nibbles[static_cast<unsigned char>(text[2 * i + 1])];
+        seen |= high | low;
+        value.bytes[i] = static_cast<unsigned char>(high << 4 | low);
     }
+    if (seen > 15) return std::nullopt;
     value.size = static_cast<std::uint8_t>(bytes);
     return value;
 }

@@ -127,10 +127,16 @@ void settle(plan& state, std::vector<bool> dropped, std::vector<problem>& becaus
     for (std::size_t i = 0; i < entries.size(); ++i) { // sorted: folders and leaders come first
         auto const& e = entries[i];
         if (dropped[i] || e.path.empty()) continue;
-        auto const* folder = find(entries, dropped, parent_of(e.path));
+        auto const is_folder = [&](std::string_view path) {
+            auto const* found = find(entries, dropped, path);
+            return found && found->type == file_type::folder;
+        };
         auto const* leader = e.hard_link ? find(entries, dropped, e.link) : nullptr;
-        bool const stands = folder && folder->type == file_type::folder &&
-                            (!e.hard_link || (leader && leader->has_content()));
+        auto const folder = parent_of(e.path);
+        bool const beside = i > 0 && !dropped[i - 1] && !entries[i - 1].path.empty() &&
+                            parent_of(entries[i - 1].path) == folder;
+        bool const stands =
+            (beside || is_folder(folder)) && (!e.hard_link || (leader && leader->has_content()));
         if (stands) continue;
         dropped[i] = true;
         because.push_back({e.path, "left out: its folder or the file it is a link to is gone"});
