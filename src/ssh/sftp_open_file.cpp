@@ -55,6 +55,7 @@ awaitable<> file::write(std::uint64_t offset, std::string bytes) {
         auto const piece = std::string_view(bytes).substr(at, s.all->link->write_size());
         sending.write(s.handle.name(), offset + at, piece, std::move(place));
         at += piece.size();
+        co_await yield(); // what is encrypted in one turn holds the loop
     }
     co_await sending.finish();
 }

@@ -36,8 +36,9 @@ std::array<unsigned char, 16> salt() {
 
 std::string in_hex(std::string_view bytes) {
     std::string text;
-    for (unsigned char const c : bytes) {
+    for (char const byte : bytes) {
         constexpr char digits[] = "0123456789abcdef";
+        auto const c = static_cast<unsigned char>(byte);
         text += digits[c >> 4];
         text += digits[c & 15];
     }
@@ -131,7 +132,8 @@ TEST_CASE("a sealed file of any length opens anywhere, and its length tells the 
           "[backup]") {
     store_key const key(key_bytes());
     std::mt19937 random(5);
-    for (std::size_t const size : {0, 1, 1000, 65535, 65536, 65537, 131072, 131073, 2'000'000}) {
+    for (std::size_t const size :
+         {0u, 1u, 1000u, 65535u, 65536u, 65537u, 131072u, 131073u, 2'000'000u}) {
         auto const plain = noise(size);
         auto const bytes = sealed(key, plain);
         auto const length = sealed_length::of(bytes.size());
@@ -164,7 +166,7 @@ TEST_CASE("any bit of a sealed file that flips, and any cut, is seen", "[backup]
     }
     for (std::size_t size = 0; size < bytes.size(); ++size)
         CHECK_FALSE(complaint(bytes.substr(0, size), key).empty());
-    for (std::size_t more : {1, 15, 16, 17, 100'000})
+    for (std::size_t const more : {1u, 15u, 16u, 17u, 100'000u})
         CHECK_FALSE(complaint(bytes + std::string(more, 'x'), key).empty());
 }
 

@@ -457,7 +457,7 @@ void run_sealed(std::string_view input) {
     require(length && length->plain == input.size(), "a length of another content");
     require(unsealed(file, key) == input, "what was sealed does not open");
     std::size_t place = input.size();
-    for (unsigned char const c : input.substr(0, 8)) place = place * 131 + c;
+    for (char const c : input.substr(0, 8)) place = place * 131 + static_cast<unsigned char>(c);
     file[place % file.size()] ^= static_cast<char>(1 << place / file.size() % 8);
     require(!unsealed(file, key), "a bit that flipped is not seen");
 }

@@ -207,7 +207,8 @@ TEST_CASE("a connection that is cut anywhere leaves nothing under a final name b
     make_tree(dir / "source", 3);
     auto const there = dir / "there";
     int cut = 0;
-    for (std::size_t const after : {30'000, 200'000, 1'000'000, 2'000'000, 3'050'000, 3'100'000}) {
+    for (std::size_t const after :
+         {30'000u, 200'000u, 1'000'000u, 2'000'000u, 3'050'000u, 3'100'000u}) {
         bool failed = false;
         auto const everything = [&](task_group& group) -> awaitable<> {
             auto executor = co_await asio::this_coro::executor;
@@ -381,8 +382,8 @@ TEST_CASE("a plan's backup goes to a server with the login of [ssh], or its own"
         std::vector<std::string> names;
         std::string file;
     } seen;
-    offload_pool cpu, blocking;
     auto body = [&]() -> awaitable<> {
+        offload_pool cpu, blocking;
         plan::runner::services with{cpu, blocking, seen};
         plan::runner all(job, with);
         co_await all.run();
