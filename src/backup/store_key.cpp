@@ -37,7 +37,8 @@ store_key store_key::load(std::filesystem::path const& file) {
     }
     auto const text = line.view();
     std::optional<detail::digest> bytes;
-    if (text.starts_with(key_word)) bytes = detail::from_hex(text.substr(key_word.size()), key_size);
+    if (text.starts_with(key_word))
+        bytes = detail::from_hex(text.substr(key_word.size()), key_size);
     if (!bytes)
         throw error(errc::no_key, "backup key " + file.string(),
                     "its first line is no key; trawl backup keygen makes one");
