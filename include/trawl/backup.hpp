@@ -33,6 +33,7 @@ namespace trawl::backup {
 
 class store; // backup_store.hpp
 
+/// Conditions of category "trawl.backup".
 enum class errc {
     no_such_archive = 1, ///< no backup of that name or date, or an archive of the chain is missing
     locked,              ///< another run holds .NAME.lock
@@ -48,8 +49,10 @@ enum class errc {
 
 /// Category "trawl.backup" of errc.
 std::error_category const& category() noexcept;
+/// `code` in that category.
 std::error_code make_error_code(errc code) noexcept;
 
+/// What a backup stores: all, or what is different from an earlier one.
 enum class kind {
     automatic,    ///< as the `full_...` options say; without a usable base: full
     full,         ///< everything
@@ -57,7 +60,11 @@ enum class kind {
     differential, ///< what changed since the last full; as above
 };
 std::string_view word(kind made) noexcept; ///< "full", "incr", "diff": in names, manifests, records
+/// By what files are compared and checked. A manifest names its own; md5 goes on from older scripts
+/// and is no protection against somebody who forges.
 enum class hash { sha256, md5 };
+/// How hard the compressor tries. gzip: ISA-L, libdeflate 6, libdeflate's best; Zstandard: 1, 3,
+/// 15.
 enum class level { fast, standard, best };
 
 /// What is left out, with all beneath it.
@@ -74,13 +81,13 @@ struct exclusions {
     std::uint64_t max_file_bytes = 0; ///< larger files; 0: no limit
 };
 
-/// What an earlier backup has of what is excluded now is gone from the next.
+/// Of run(). What an earlier backup has of what is excluded now is gone from the next.
 struct options : exclusions {
     std::filesystem::path source; ///< the folder to back up; `destination` inside it is left out
     std::filesystem::path destination;    ///< a folder, created when missing
     std::shared_ptr<backup::store> store; ///< or another place than a folder
     std::string name;                     ///< empty: the source's last component
-    kind what = kind::automatic;
+    kind what = kind::automatic;          ///< which kind to make
 
     // When `automatic` makes a full. A day that was missed counts on the next run; a full that lies
     // in the future (the clock was set back) is as good as none.
@@ -96,19 +103,20 @@ struct options : exclusions {
         0; ///< 1 to rehash_parts: every path belongs to one; 0: whose turn it is by the day
     std::uint32_t rehash_parts = 0; ///< 0: none, 1: everything; 30 finds rot within thirty runs
 
-    backup::hash hash = backup::hash::sha256; ///< another one than the base's makes a full
-    backup::level level = backup::level::standard;
-    bool zstd = false;         ///< NAME_..._DATE.tar.zst instead of .tar.gz
-    observer* watch = nullptr; ///< progress in "bytes", warnings; not owned
+    backup::hash hash = backup::hash::sha256;      ///< another one than the base's makes a full
+    backup::level level = backup::level::standard; ///< of compression; archives of any level mix
+    bool zstd = false;                             ///< NAME_..._DATE.tar.zst instead of .tar.gz
+    observer* watch = nullptr;                     ///< progress in "bytes", warnings; not owned
     std::function<std::chrono::system_clock::time_point()> now; ///< for tests; empty: the system's
 };
 
 /// One path and what was the matter with it.
 struct problem {
-    std::string path; ///< relative to the source, raw bytes; empty: the whole
-    std::string message;
+    std::string path;    ///< relative to the source, raw bytes; empty: the whole
+    std::string message; ///< one line
 };
 
+/// What run() made.
 struct report {
     kind made = kind::full;         ///< full, incremental or differential
     std::filesystem::path file;     ///< the archive
@@ -117,11 +125,12 @@ struct report {
     std::uint64_t bytes_in = 0;     ///< content of the files in it
     std::uint64_t bytes_out = 0;    ///< its size
     std::string reason;             ///< why this kind: "the full of Mon 2026-11-23", "asked for"
-    std::uint64_t added = 0, changed = 0, metadata_only = 0, deleted = 0,
-                  unchanged = 0; ///< against the base
-    std::uint64_t renamed = 0;   ///< of `added`: content of a deleted file, stored as a reference
-    std::uint64_t rehashed = 0;  ///< files that were read although nothing told of a change
-    std::uint64_t excluded = 0;  ///< names that were left out
+    /// Entries against the base, each in one of these: new, with other content, with other facts only,
+    /// gone, and as they were.
+    std::uint64_t added = 0, changed = 0, metadata_only = 0, deleted = 0, unchanged = 0;
+    std::uint64_t renamed = 0;  ///< of `added`: content of a deleted file, stored as a reference
+    std::uint64_t rehashed = 0; ///< files that were read although nothing told of a change
+    std::uint64_t excluded = 0; ///< names that were left out
     std::vector<problem>
         errors; ///< what could not be read; the rest is stored (errc::incomplete, exit 3)
     std::vector<problem> notes; ///< no failure: changed while it was read, why a full was made
@@ -136,6 +145,7 @@ struct report {
 /// the call. Cancelling stops within one block and leaves nothing under a final name.
 awaitable<report> run(offload_pool& cpu, options configuration);
 
+/// Of restore().
 struct restore_options {
     std::filesystem::path archives;         ///< the folder with the backups
     std::shared_ptr<backup::store> store{}; ///< or another place with them
@@ -151,6 +161,7 @@ struct restore_options {
     observer* watch = nullptr; ///< as above
 };
 
+/// What restore() has put back.
 struct restore_report {
     std::filesystem::path manifest; ///< the state that was restored
     std::uint64_t entries = 0;      ///< files, folders, links and others put in place
@@ -172,6 +183,7 @@ struct restore_report {
 /// that is killed may leave temporary files, which the next restore into `target` removes.
 awaitable<restore_report> restore(offload_pool& cpu, restore_options configuration);
 
+/// Of verify().
 struct verify_options {
     std::filesystem::path archives;         ///< the folder with the backups
     std::shared_ptr<backup::store> store{}; ///< or another place with them
@@ -190,16 +202,18 @@ struct damaged_file {
     std::vector<std::string> manifests; ///< file names of the states it is in, sorted
 };
 
+/// What verify() has found.
 struct verify_report {
     std::uint64_t manifests = 0; ///< read and found whole
     std::uint64_t archives = 0;  ///< read and found as they were written
     std::uint64_t files = 0;     ///< contents in archives that were looked at
     std::uint64_t bytes = 0;     ///< of archives that were read
     std::vector<problem> errors; ///< by file of the folder
+    /// Each content once, with all states that it is in.
     std::vector<damaged_file> damaged;
     std::vector<problem> notes; ///< no damage: archives without a manifest
-    std::uint64_t live_same = 0,
-                  live_changed = 0; ///< files of the live tree; changed or gone since
+    /// Files of the live tree: as they were saved; changed or gone since.
+    std::uint64_t live_same = 0, live_changed = 0;
     std::vector<problem>
         live_errors; ///< other content under the same size and mtime, or unreadable
 };
@@ -215,13 +229,15 @@ awaitable<verify_report> verify(offload_pool& cpu, verify_options configuration)
 
 /// What is different about one path between two states.
 struct change {
+    /// How; metadata: the content is the same, other facts are not.
     enum kind { added, removed, changed, metadata };
-    kind what = changed;
-    std::string path;  ///< relative to the source, raw bytes
-    char type = 'f';   ///< as that of entry_info; what it was, when it is removed
-    std::string facts; ///< of changed ones, in words: "content, size, mode, owner, mtime, ..."
+    kind what = changed; ///< which of these
+    std::string path;    ///< relative to the source, raw bytes
+    char type = 'f';     ///< as that of entry_info; what it was, when it is removed
+    std::string facts;   ///< of changed ones, in words: "content, size, mode, owner, mtime, ..."
 };
 
+/// Of diff().
 struct diff_options : exclusions {
     std::filesystem::path archives;         ///< the folder with the backups
     std::shared_ptr<backup::store> store{}; ///< or another place with them
@@ -236,8 +252,11 @@ struct diff_options : exclusions {
     observer* watch = nullptr;      ///< as above
 };
 
+/// What diff() has counted.
 struct diff_report {
-    std::string from, to; ///< manifests by file name; `to` empty: the live tree
+    /// Manifests by file name; `to` empty: the live tree.
+    std::string from, to;
+    /// Changes of each kind.
     std::uint64_t added = 0, removed = 0, changed = 0, metadata = 0;
     std::vector<problem> errors; ///< what could not be read of the live tree, unknown paths
 };
@@ -259,15 +278,18 @@ struct prune_rules {
     std::uint32_t keep_monthly = 0; ///< of each month
 };
 
+/// Of prune().
 struct prune_options {
     std::filesystem::path archives;         ///< the folder with the backups
     std::shared_ptr<backup::store> store{}; ///< or another place with them
     std::string name;                       ///< empty: the only one in `archives`
+    /// What stays; without any rule prune() throws bad_option.
     prune_rules rules;
     bool dry_run = false;      ///< decide and remove nothing
     observer* watch = nullptr; ///< as above
 };
 
+/// What prune() has removed, or would.
 struct prune_report {
     std::vector<problem> kept;        ///< manifests, from old to new, and by which rule
     std::vector<std::string> removed; ///< archives, with their manifests; by file name
@@ -283,6 +305,7 @@ struct prune_report {
 /// between two steps.
 awaitable<prune_report> prune(offload_pool& cpu, prune_options configuration);
 
+/// Of list().
 struct list_options {
     std::filesystem::path archives;         ///< the folder with the backups
     std::shared_ptr<backup::store> store{}; ///< or another place with them
@@ -291,9 +314,11 @@ struct list_options {
 
 /// One backup in a folder, by the first line of its manifest.
 struct archive_info {
-    std::string name;
-    kind made = kind::full;
+    std::string name;       ///< NAME of the backup
+    kind made = kind::full; ///< full, incremental or differential
+    /// When it was begun; after what it stands on, even if the clock was set back.
     std::chrono::system_clock::time_point created;
+    /// Its files, in the folder that list() was given.
     std::filesystem::path archive, manifest;
     std::uint64_t bytes = 0; ///< size of the archive, as it was written
     std::string stands_on;   ///< the manifest that an increment needs; empty for a full
@@ -303,6 +328,7 @@ struct archive_info {
 /// The backups in a folder, by name and age. Throws error: no_such_archive, bad_name.
 awaitable<std::vector<archive_info>> list(offload_pool& cpu, list_options configuration);
 
+/// Of entries().
 struct entries_options {
     std::filesystem::path archives;         ///< the folder with the backups
     std::shared_ptr<backup::store> store{}; ///< or another place with them
@@ -317,16 +343,17 @@ struct entry_info {
     std::string path;       ///< relative to the source, raw bytes; the source itself is ""
     char type = 'f';        ///< f(ile) d(irectory) l(ink) p(ipe) c(haracter) b(lock) s(ocket)
     std::uint32_t mode = 0; ///< permission bits, 07777
+    /// Owner and group, by number.
     std::uint32_t uid = 0, gid = 0;
-    std::uint64_t size = 0;
+    std::uint64_t size = 0;    ///< bytes of a file
     std::int64_t mtime_ns = 0; ///< since 1970
     std::string link;          ///< target of a symbolic link, first name of a hard link
-    bool hard_link = false;
-    std::string hash;       ///< hexadecimal; empty without content
-    std::string archive;    ///< file name of the archive with the content; empty without
-    bool unsettled = false; ///< changed while it was read
-    bool stale = false;     ///< could not be read then: as it was in an earlier state
-    bool partial = false;   ///< could not be read to its end: `size` is what there was
+    bool hard_link = false;    ///< another name of a file: `link` is its first
+    std::string hash;          ///< hexadecimal; empty without content
+    std::string archive;       ///< file name of the archive with the content; empty without
+    bool unsettled = false;    ///< changed while it was read
+    bool stale = false;        ///< could not be read then: as it was in an earlier state
+    bool partial = false;      ///< could not be read to its end: `size` is what there was
 };
 
 /// Calls each(ENTRY) for what `paths` choose of a state, sorted, on the caller's executor. Returns
@@ -334,6 +361,7 @@ struct entry_info {
 awaitable<std::vector<problem>> entries(offload_pool& cpu, entries_options configuration,
                                         std::function<void(entry_info const&)> each);
 
+/// Of cat().
 struct cat_options {
     std::filesystem::path archives;         ///< the folder with the backups
     std::shared_ptr<backup::store> store{}; ///< or another place with them
@@ -343,10 +371,12 @@ struct cat_options {
         at; ///< the newest state not after this; empty: the latest
 };
 
+/// What cat() has read, and how long that took.
 struct cat_report {
     std::filesystem::path manifest; ///< the state it is from
-    std::uint64_t bytes = 0;
-    duration searching{}, reading{}; ///< for the entry in the manifest; of the content
+    std::uint64_t bytes = 0;        ///< of content
+    /// For the entry in the manifest; of the content.
+    duration searching{}, reading{};
 };
 
 /// One file out of a backup: its line is searched in the manifest, which is not parsed, and no

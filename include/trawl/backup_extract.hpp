@@ -11,6 +11,7 @@
 /// What is left when the manifests are lost: the archives alone, as tar would extract them.
 namespace trawl::backup {
 
+/// Of extract().
 struct extract_options {
     std::vector<std::filesystem::path> archives; ///< .tar, .tar.gz or .tar.zst, or one of
                                                  ///< these encrypted, from old to new
@@ -19,6 +20,7 @@ struct extract_options {
     observer* watch = nullptr; ///< progress in "bytes" of the archives, warnings; not owned
 };
 
+/// What extract() has put in place.
 struct extract_report {
     std::uint64_t entries = 0;   ///< members put in place
     std::uint64_t bytes = 0;     ///< content written

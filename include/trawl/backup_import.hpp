@@ -10,6 +10,7 @@
 /// Backups of the first scripts of this kind: tar.gz archives beside one JSON object of MD5 hashes.
 namespace trawl::backup {
 
+/// Of import_md5().
 struct import_options {
     std::filesystem::path hashes; ///< {"PATH": "MD5", ...}: the state after the last archive; PATH
                                   ///< absolute, or as in the archives
@@ -17,11 +18,12 @@ struct import_options {
     std::filesystem::path source;      ///< what they are backups of; need not exist any more
     std::filesystem::path destination; ///< of the new archive; created when missing
     std::string name;                  ///< empty: the source's last component
-    backup::level level = backup::level::standard;
-    bool zstd = false;
-    observer* watch = nullptr; ///< not owned
+    backup::level level = backup::level::standard; ///< of compression
+    bool zstd = false;                             ///< .tar.zst instead of .tar.gz
+    observer* watch = nullptr;                     ///< not owned
 };
 
+/// What import_md5() has made of it.
 struct import_report {
     report made;              ///< the full backup that the old ones have become
     std::uint64_t agreed = 0; ///< files with the MD5 that `hashes` says

@@ -26,6 +26,7 @@ enum class errc {
 std::error_category const& category() noexcept;
 std::error_code make_error_code(errc code) noexcept;
 
+/// Who signs, and what.
 struct options {
     std::string domain;   ///< d=, who takes responsibility: ASCII, "example.org"
     std::string selector; ///< s=: the key's record is SELECTOR._domainkey.DOMAIN

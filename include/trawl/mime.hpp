@@ -32,22 +32,23 @@ enum class errc {
 
 /// Category "trawl.mime".
 std::error_category const& category() noexcept;
+/// `code` in that category.
 std::error_code make_error_code(errc code) noexcept;
 
 /// A mailbox (RFC 5322 §3.4): a display name in UTF-8, empty when there is none, and an addr-spec,
 /// which only SMTPUTF8 carries when it is not ASCII (RFC 6531). A bare local part ("root") is one
 /// too: the server that takes the message adds its domain.
 struct mailbox {
-    std::string name;
-    std::string address;
+    std::string name;    ///< the display name, decoded
+    std::string address; ///< the addr-spec: "a@b.example"
 
     friend bool operator==(mailbox const&, mailbox const&) = default;
 };
 
 /// Mailboxes under one name (RFC 5322 §3.4): `Team: a@b.example, c@d.example;`. May be empty.
 struct group {
-    std::string name;
-    std::vector<mailbox> members;
+    std::string name;             ///< the display name, decoded
+    std::vector<mailbox> members; ///< in their order
 
     friend bool operator==(group const&, group const&) = default;
 };
@@ -108,14 +109,19 @@ public:
     /// Adds mailboxes and groups, with commas between them. Bcc is in the envelope only; a message
     /// with nothing but Bcc says `To: undisclosed-recipients:;`.
     message& to(std::string_view addresses);
+    /// As to().
     message& cc(std::string_view addresses);
+    /// As to().
     message& bcc(std::string_view addresses);
+    /// Where answers go (RFC 5322 §3.6.2); as to(), and not in the envelope.
     message& reply_to(std::string_view addresses);
 
+    /// Replaces the subject: UTF-8 on one line.
     message& subject(std::string_view utf8);
     /// The messages that this one answers, and the thread it belongs to (RFC 5322 §3.6.4): adds
     /// `left@right` without angle brackets. Throws error(errc::bad_header) for what is none.
     message& in_reply_to(std::string_view id);
+    /// As in_reply_to(), for the field References.
     message& references(std::string_view id);
     /// Any other field ("X-Trawl-Plan", "List-Unsubscribe"). From, To, Content-Type and the others
     /// that the message writes itself throw error(errc::bad_header).
@@ -125,6 +131,7 @@ public:
     /// `unknown-8bit` (RFC 1428). With both text and html the reader's program chooses
     /// (multipart/alternative).
     message& text(std::string body);
+    /// The body as HTML; as text().
     message& html(std::string body);
     /// A picture or the like for html to show as `<img src="cid:ID">` (multipart/related, RFC 2387,
     /// RFC 2392); `id` is `left@right`. `name` and `type` as in attach().
@@ -141,6 +148,7 @@ public:
     /// Adds another message (message/rfc822), as it is now.
     message& attach(message const& nested);
 
+    /// Replaces the date; it is written in UTC, to the second.
     message& date(std::chrono::system_clock::time_point when);
     /// Replaces the generated Message-ID; `id` is `left@right` without angle brackets.
     message& message_id(std::string_view id);

@@ -27,10 +27,13 @@ public:
 /// share what cannot change.
 class content {
 public:
+    /// Begins a pass over the bytes.
     using opener = std::function<std::unique_ptr<source>()>;
 
     content() = default;
-    content(std::string bytes); // implicit: a string is a content
+    /// These bytes; implicit: a string is a content.
+    content(std::string bytes);
+    /// The bytes up to a NUL.
     content(char const* bytes);
 
     /// The file at `path`. A regular file is read when the message is, a block at a time; when its
@@ -43,6 +46,7 @@ public:
     /// bytes.
     static content stream(opener open, std::optional<std::uint64_t> size = std::nullopt);
 
+    /// Bytes in all; nullopt for a stream that did not tell.
     std::optional<std::uint64_t> size() const noexcept { return size_; }
     /// A pass over the bytes. Throws as reading does.
     std::unique_ptr<source> open() const;

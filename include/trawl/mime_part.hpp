@@ -16,6 +16,7 @@ enum class transport;
 /// (RFC 2047). In a list of addresses a display name is in double quotes if it needs them, so that
 /// parse_addresses reads the value.
 struct field {
+    /// As said above; the name as it was written.
     std::string name, value;
     friend bool operator==(field const&, field const&) = default;
 };
@@ -23,6 +24,7 @@ struct field {
 /// A parameter of Content-Type or Content-Disposition: the name in lower case, the value in UTF-8,
 /// RFC 2231 undone.
 struct parameter {
+    /// As said above.
     std::string name, value;
     friend bool operator==(parameter const&, parameter const&) = default;
 };
@@ -36,16 +38,19 @@ struct part {
     /// In the order of the header, without MIME-Version, Content-Type, Content-Disposition and
     /// Content-Transfer-Encoding.
     std::vector<field> fields;
-    std::string type = "text/plain"; ///< in lower case
-    std::vector<parameter> parameters;
-    std::string disposition; ///< "attachment", "inline" or empty
+    std::string type = "text/plain";   ///< in lower case
+    std::vector<parameter> parameters; ///< of Content-Type
+    std::string disposition;           ///< "attachment", "inline" or empty
+    /// Of Content-Disposition.
     std::vector<parameter> disposition_parameters;
-    content body;
-    std::vector<part> parts;
+    content body;            ///< empty in a part with parts
+    std::vector<part> parts; ///< in their order
     /// What was wrong where this was read, in words; empty in what somebody built.
     std::vector<std::string> faults;
 
+    /// Whether the type is multipart/*.
     bool is_multipart() const { return type.starts_with("multipart/"); }
+    /// Whether the type is text/*.
     bool is_text() const { return type.starts_with("text/"); }
     /// The first field of that name in any case, or empty.
     std::string_view value(std::string_view field_name) const;

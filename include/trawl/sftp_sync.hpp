@@ -13,14 +13,15 @@ namespace trawl::sftp {
 
 /// One thing that has to be done in the target.
 struct sync_step {
+    /// What has to be done.
     enum class kind {
         remove,        ///< a file, link or device
         remove_folder, ///< that is empty by now
-        make_folder,
-        copy, ///< a file's content, mode and times
-        set,  ///< mode and times only
+        make_folder,   ///< with the mode of the source
+        copy,          ///< a file's content, mode and times
+        set,           ///< mode and times only
     };
-    kind what{};
+    kind what{};            ///< one of these
     std::string path{};     ///< below the folder; empty for the folder itself
     std::uint64_t size = 0; ///< of what is to be copied
 };
@@ -28,19 +29,21 @@ struct sync_step {
 /// "copy", "remove_folder".
 std::string_view name(sync_step::kind of) noexcept;
 
+/// What sync() has done so far: `files` and `bytes` of those it copied.
 struct synced : transferred {
     std::uint64_t unchanged = 0; ///< files of the same size, mode and time of change
     std::uint64_t removed = 0;   ///< files and folders
     std::uint64_t set = 0;       ///< files of which only the mode differed
 };
 
+/// How sync() goes about it.
 struct sync_options {
     bool remove = false;  ///< also what the source does not have. Without it a folder where a file
                           ///< is to come (or the other way round) is errc::in_the_way
     bool dry_run = false; ///< nothing is changed; steps are told, and the figures are what they
                           ///< would be
     bool fsync = false;   ///< as transfer_options.sync
-    std::size_t files_at_once = 64;
+    std::size_t files_at_once = 64;                ///< 1 or more
     std::function<void(sync_step const&)> step{};  ///< before each; must not block or throw
     std::function<void(synced const&)> progress{}; ///< after each piece; must not block or throw
 };

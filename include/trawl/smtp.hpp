@@ -40,6 +40,7 @@ enum class errc {
 
 /// Category "trawl.smtp".
 std::error_category const& category() noexcept;
+/// `code` in that category.
 std::error_code make_error_code(errc code) noexcept;
 
 /// LMTP (RFC 2033) answers for each recipient behind the message.
@@ -63,11 +64,13 @@ enum class status {
     unknown,  ///< the connection died after the message and before its reply: it may or may not
               ///< arrive
 };
+/// "accepted", "refused", "deferred", "unknown".
 std::string_view to_string(status s) noexcept;
 
 /// The server's answer for one recipient.
 struct recipient {
-    std::string address;
+    std::string address; ///< as in the envelope
+    /// What the reply, or the lack of one, means for the message.
     smtp::status status = smtp::status::unknown;
     int code = 0;         ///< 0: no reply; the decision was made here and `text` says why
     std::string enhanced; ///< RFC 3463 ("5.1.1"); empty when the server gave none
@@ -77,7 +80,9 @@ struct recipient {
 /// When the sender wants to hear about a recipient (NOTIFY of RFC 3461 §4.1); none: as the server
 /// does.
 struct notify {
+    /// Never, and nothing else; or any of the others.
     bool never = false, success = false, failure = false, delay = false;
+    /// Whether something is asked for.
     bool any() const noexcept { return never || success || failure || delay; }
 };
 
@@ -87,6 +92,7 @@ enum class returned { unspecified, headers, full };
 /// What a message asks of the servers on its way.
 struct parameters {
     smtp::notify notify; ///< asked of servers that offer DSN, as the next two
+    /// RET.
     smtp::returned returned = smtp::returned::unspecified;
     std::string envelope_id;  ///< ENVID: printable ASCII, at most 100 bytes
     bool require_tls = false; ///< RFC 8689: verified TLS on the whole way, or no delivery
@@ -94,16 +100,17 @@ struct parameters {
 
 /// A message to be sent: who, what, and how.
 struct outgoing {
-    std::uint64_t tag = 0; ///< finds it again among the receipts of send_all
-    std::string message_id;
-    mime::envelope envelope;
+    std::uint64_t tag = 0;   ///< finds it again among the receipts of send_all
+    std::string message_id;  ///< for the receipt; may be empty
+    mime::envelope envelope; ///< from whom and to whom
     /// Opens the whole message, any line ends; called when it is known what the server takes, and
     /// again should its connection be lost. It is read a block at a time on the loop, so that a
     /// message of any size costs no memory. What it throws, and what reading throws, is the answer
     /// for all recipients: refused for an error of mime::category(), else deferred.
     std::function<std::unique_ptr<mime::source>(mime::transport way)> content;
-    smtp::parameters parameters;
+    smtp::parameters parameters; ///< what is asked of the servers
 
+    /// The letter to its own envelope. Throws as message::envelope().
     static outgoing of(mime::message letter);
     /// `content` as it is. Bytes above 127 go out unchanged even to a server without 8BITMIME.
     static outgoing of(mime::envelope envelope, std::string content);
@@ -111,38 +118,41 @@ struct outgoing {
 
 /// What a message's journey came to.
 struct receipt {
-    std::string message_id;
+    std::string message_id;            ///< that of the message
     std::vector<recipient> recipients; ///< in the envelope's order
+    /// Recipients with that status.
     std::size_t count(status s) const noexcept;
+    /// Whether no recipient has another one.
     bool all_accepted() const noexcept { return count(status::accepted) == recipients.size(); }
 };
 
 /// Absolute limits: each begins with its step and no dripping byte extends it. The defaults are the
 /// minimums of RFC 5321 §4.5.3.2, made for servers that deliver while the client waits.
 struct timeouts {
-    std::chrono::milliseconds connect{30'000}; ///< all addresses together
-    std::chrono::milliseconds tls{60'000};
-    std::chrono::milliseconds banner{300'000};
+    std::chrono::milliseconds connect{30'000};  ///< all addresses together
+    std::chrono::milliseconds tls{60'000};      ///< of the handshake
+    std::chrono::milliseconds banner{300'000};  ///< until the greeting
     std::chrono::milliseconds command{300'000}; ///< for each reply to EHLO, AUTH, MAIL, RCPT
     std::chrono::milliseconds data{120'000};    ///< until 354
     std::chrono::milliseconds block{180'000};   ///< for each 64 KiB of the message
     std::chrono::milliseconds dot{600'000};     ///< until the reply to the whole message
-    std::chrono::milliseconds quit{2'000};
+    std::chrono::milliseconds quit{2'000};      ///< until the reply to QUIT
 
     /// Every limit times `factor` (> 0); `timeouts::scaled(0.05)` suits a server in the same room.
     static timeouts scaled(double factor);
 };
 
+/// Which server, and how to talk to it.
 struct options {
     std::string host; ///< for the certificate, SNI and messages; the address when empty
     std::vector<asio::ip::address> addresses; ///< tried as net::connect does
-    std::uint16_t port = 25;
+    std::uint16_t port = 25;                  ///< of all addresses
     std::string
         unix_path; ///< a socket of this machine instead of addresses; `host` is for messages
-    smtp::protocol protocol = smtp::protocol::smtp;
+    smtp::protocol protocol = smtp::protocol::smtp; ///< SMTP or LMTP
 
-    smtp::tls tls = smtp::tls::required;
-    std::string ca_file; ///< PEM; empty: the system's authorities
+    smtp::tls tls = smtp::tls::required; ///< how the connection is protected
+    std::string ca_file;                 ///< PEM; empty: the system's authorities
     /// SHA-256 of public keys (RFC 7469 §2.4: of SubjectPublicKeyInfo, in base64). When there are
     /// any, a certificate with one of these keys is believed without an authority, and no other.
     std::vector<std::string> pinned_keys;
@@ -150,16 +160,18 @@ struct options {
     /// required, and the certificate is believed that one of those of usage 2 and 3 stands for, no
     /// other (DANE, RFC 7672 §3.1). One of usage 2 has to name `host`, or one of `other_names`.
     std::vector<dns::tlsa> tlsa;
+    /// More names that a certificate of usage 2 may have.
     std::vector<std::string> other_names;
-    std::string certificate, key; ///< PEM files, for servers that ask who we are
+    /// PEM files, for servers that ask who we are.
+    std::string certificate, key;
 
-    std::string user; ///< empty: no AUTH
-    net::secret password;
+    std::string user;               ///< empty: no AUTH
+    net::secret password;           ///< of `user`; overwritten when the client goes
     bool password_is_token = false; ///< for OAUTHBEARER and XOAUTH2 (RFC 7628)
     std::string mechanism;          ///< the only one to be used; empty: the best that is offered
 
-    std::string helo; ///< empty: this host's full name, or its address in brackets
-    smtp::timeouts limits;
+    std::string helo;      ///< empty: this host's full name, or its address in brackets
+    smtp::timeouts limits; ///< of each step
     /// Sees every line of the dialogue, '>' sent and '<' received; secrets are replaced and the
     /// text of messages is left out.
     std::function<void(char direction, std::string_view line)> trace;
@@ -178,6 +190,7 @@ struct options {
 /// outlives what it has started; destroying it closes the connection without QUIT.
 class client {
 public:
+    /// Connects nowhere yet.
     client(asio::any_io_executor executor, smtp::options options);
     /// Speaks over a connection that somebody else has made; does not connect again when it is
     /// lost.
@@ -198,6 +211,7 @@ public:
     /// Sends outgoing::of(envelope, content).
     awaitable<receipt> send(mime::envelope envelope, std::string content);
 
+    /// As send(letter), for a message from elsewhere.
     awaitable<receipt> send(outgoing one);
 
     /// Sends what `from` holds until that is closed and drained, the next envelope with each message
@@ -213,6 +227,7 @@ public:
     /// throws for what the server does; the next send connects again.
     awaitable<> quit();
 
+    /// Whether a connection is open, as far as is known here.
     bool connected() const noexcept;
 
 private:
@@ -220,6 +235,7 @@ private:
     std::unique_ptr<state> state_;
 };
 
+/// How many connections, and how fast.
 struct pool_options {
     std::size_t connections = 20; ///< at most; five at first, more as the server answers
     std::size_t messages = 0;     ///< on one connection, then QUIT; 0: any number
@@ -230,6 +246,7 @@ struct pool_options {
 /// sessions are resumed. Not thread-safe; outlives what it has started.
 class pool {
 public:
+    /// Connects nowhere yet.
     pool(asio::any_io_executor executor, smtp::options options, pool_options how);
     pool(pool const&) = delete;
     pool& operator=(pool const&) = delete;
@@ -238,6 +255,7 @@ public:
     /// As client::send, over a connection that is free, or a new one while there are fewer than
     /// allowed, or the next that gets free.
     awaitable<receipt> send(mime::message letter);
+    /// As send(letter), for a message from elsewhere.
     awaitable<receipt> send(outgoing one);
 
     /// As client::send_all, with all connections. A server that cannot be reached, or takes no more

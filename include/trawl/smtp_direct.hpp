@@ -16,6 +16,7 @@
 
 namespace trawl::smtp {
 
+/// How messages find their way.
 struct direct_options {
     /// For exchangers of which no policy asks for more; not implicit. With `none` there is no TLS at
     /// all, whatever DNS says.
@@ -32,8 +33,8 @@ struct direct_options {
 
     std::string helo;                   ///< as in options
     std::vector<std::string> own_names; ///< other names of this host in MX records
-    std::uint16_t port = 25;
-    smtp::timeouts limits;
+    std::uint16_t port = 25;            ///< of exchangers
+    smtp::timeouts limits;              ///< of each connection
 
     std::size_t domains = 50;    ///< that are served at a time
     pool_options each_exchanger; ///< connections and rate
@@ -83,6 +84,7 @@ public:
     /// when the resolver is destroyed. Cancelling closes the connections that carry it; what has no
     /// answer then is not known.
     awaitable<receipt> send(outgoing one);
+    /// The same for a letter and its own envelope.
     awaitable<receipt> send(mime::message letter);
     /// As above; `notes` outlives the call.
     awaitable<receipt> send(outgoing one, journal& notes);

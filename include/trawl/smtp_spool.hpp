@@ -19,15 +19,17 @@ namespace trawl::smtp {
 /// When a deferred message is tried again (RFC 5321 §4.5.4.1): `first` after the first attempt, and
 /// twice as long after each further one, up to `longest`.
 struct schedule {
+    /// As said above.
     std::chrono::seconds first{300}, longest{4 * 3600};
     /// An attempt that fails this long after the message came is the last.
     std::chrono::seconds expiry{5 * 86400};
 };
 
+/// Where messages wait, and for how long.
 struct spool_options {
     std::filesystem::path folder; ///< made when missing, for its owner only
-    smtp::schedule schedule;
-    observer* watch = nullptr; ///< hears of files that cannot be read or written; not owned
+    smtp::schedule schedule;      ///< of deferred ones
+    observer* watch = nullptr;    ///< hears of files that cannot be read or written; not owned
     /// What time it is.
     std::function<std::chrono::system_clock::time_point()> now = std::chrono::system_clock::now;
 };

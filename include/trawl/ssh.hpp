@@ -60,6 +60,7 @@ enum class errc {
 };
 
 std::error_category const& category() noexcept; ///< "trawl.ssh"
+/// `code` in that category.
 std::error_code make_error_code(errc code) noexcept;
 
 /// How far a session had come.
@@ -75,7 +76,9 @@ public:
     /// `peer`: "10.0.0.7:22"; `said`: the details, in the peer's words where there are any.
     failure(std::error_code code, phase at, std::string const& peer, std::string said = {});
 
+    /// How far the session had come.
     phase at() const noexcept { return at_; }
+    /// Whom it was with: "10.0.0.7:22".
     std::string const& peer() const noexcept { return peer_; }
     /// The code as one word for a record: "auth_denied", "timed_out".
     std::string_view word() const noexcept;
@@ -92,6 +95,7 @@ using net::secret;
 class private_key {
 public:
     private_key() = default; ///< none
+    /// Whether there is a key.
     explicit operator bool() const noexcept { return state_ != nullptr; }
     std::string type() const;        ///< "ssh-ed25519"
     std::string fingerprint() const; ///< "SHA256:..." of the public half
@@ -138,19 +142,23 @@ enum class host_key_policy {
 /// met for the first time. One executor.
 class host_keys {
 public:
+    /// Which file, and who is told.
     struct options {
         std::filesystem::path file{}; ///< empty: nothing is read, new keys are kept in memory only
         offload_pool* blocking =
             nullptr; ///< appends run there; without it on the caller's thread. Not owned
         observer* log = nullptr; ///< lines that could not be read. Not owned
     };
+    /// What the record says of a key.
     enum class verdict {
-        match,
+        match,   ///< this key is on record
         unknown, ///< no key on record
         changed, ///< a different key, or only keys of other types, on record
-        revoked,
+        revoked, ///< marked @revoked: never accept it
     };
+    /// A verdict with its grounds.
     struct answer {
+        /// What the record says.
         host_keys::verdict verdict = host_keys::verdict::unknown;
         std::string place; ///< "FILE:LINE" of the entry that decided; empty when unknown
         std::optional<host_key> on_record; ///< changed: the key that was expected
@@ -201,6 +209,7 @@ private:
 struct timeouts {
     std::chrono::milliseconds connect{10'000};   ///< TCP, all addresses together
     std::chrono::milliseconds handshake{15'000}; ///< banner and key exchange
+    /// All attempts together.
     std::chrono::milliseconds auth{20'000};
     std::chrono::milliseconds exec{60'000}; ///< one command, from its channel's opening to its end
     std::chrono::milliseconds idle{
@@ -212,13 +221,14 @@ struct timeouts {
 /// interval more, the session fails with trawl::errc::timed_out.
 struct keepalive {
     std::chrono::milliseconds interval{0}; ///< zero: none
-    unsigned unanswered = 3;
+    unsigned unanswered = 3;               ///< how many may stay without an answer
 };
 
 /// What to propose to the server (RFC 4253 §7.1), each as ssh_config(5) writes it: names with commas
 /// in order of preference; or with + behind the built-in ones, with ^ before them, with - without
 /// those that match. Empty: the built-in ones. Names that libssh does not know are left out.
 struct algorithms {
+    /// Ciphers, KexAlgorithms and MACs, for both directions.
     std::string ciphers{}, key_exchanges{}, macs{};
     std::string host_keys{}; ///< empty: those on record for the host first
 };
@@ -229,31 +239,35 @@ std::vector<std::string> unsupported_names(algorithms const& wanted);
 /// When to change keys; the peer may want to as well. Zero: when the cipher requires it (RFC 4344
 /// §3.2).
 struct rekey_limit {
+    /// Sent or received with one key.
     std::uint64_t bytes = 0;
     std::chrono::seconds time{0}; ///< up to 49 days
 };
 
 /// What a server wants to know in keyboard-interactive authentication (RFC 4256 §3.2).
 struct questions {
+    /// One of them.
     struct question {
-        std::string text;
+        std::string text;  ///< to show to the user, such as "Password: "
         bool echo = false; ///< the answer may be seen
     };
+    /// To show before them; may be empty.
     std::string name, instruction;
-    std::vector<question> all;
+    std::vector<question> all; ///< in order; may be none
 };
 
 class agent;
 
+/// Whom to connect to, as whom, and how.
 struct options {
     std::string host; ///< name or address: the known_hosts key, and where to connect
     std::vector<asio::ip::address>
-        addresses{}; ///< of `host`, tried in order; empty: `host` is an address
-    std::uint16_t port = 22;
+        addresses{};         ///< of `host`, tried in order; empty: `host` is an address
+    std::uint16_t port = 22; ///< of all addresses
     /// Connects through this session (ProxyJump), whose server looks `host` up; `addresses` are not
     /// used. It is connected already, carries any number of sessions at once, and ends them with it.
     std::shared_ptr<session> jump{};
-    std::string user{};
+    std::string user{}; ///< to log in as
     /// Keys are tried first, in this order, then those of the agent. Servers count attempts (sshd:
     /// MaxAuthTries 6). Empty ones are skipped.
     std::vector<private_key> identities{};
@@ -263,13 +277,13 @@ struct options {
     /// Answers keyboard-interactive questions instead of the password, one each, within
     /// timeouts.auth.
     std::function<awaitable<std::vector<net::secret>>(ssh::questions)> answer{};
-    host_key_policy policy = host_key_policy::strict;
+    host_key_policy policy = host_key_policy::strict; ///< for a host that is not on record
     std::shared_ptr<ssh::host_keys>
-        known{}; ///< shared by the sessions of a run; none: an empty index of its own
-    ssh::timeouts timeouts{};
-    ssh::keepalive keepalive{};
-    ssh::algorithms algorithms{};
-    ssh::rekey_limit rekey{};
+        known{};              ///< shared by the sessions of a run; none: an empty index of its own
+    ssh::timeouts timeouts{}; ///< of each phase
+    ssh::keepalive keepalive{};   ///< none by default
+    ssh::algorithms algorithms{}; ///< what to propose
+    ssh::rekey_limit rekey{};     ///< when to change keys
     std::size_t max_channels =
         10; ///< commands at once on this session; further ones wait (sshd: MaxSessions 10)
     std::size_t max_forwarded = 256; ///< connections at once of each forwarding
@@ -279,7 +293,8 @@ struct options {
 /// A terminal for a command (RFC 4254 §6.2). With one, stderr arrives on stdout and the command
 /// sees what is written to it as typed: byte 4 ends it, byte 3 interrupts.
 struct terminal {
-    std::string type = "xterm";
+    std::string type = "xterm"; ///< TERM
+    /// Its size in characters.
     unsigned columns = 80, rows = 24;
 };
 
@@ -297,20 +312,22 @@ using input_source = std::function<awaitable<std::string>()>;
 /// with the system's code when the file cannot be read.
 input_source file_input(int descriptor, offload_pool& blocking, std::uint64_t from = 0);
 
+/// How a command is run to its end.
 struct exec_options {
     std::string input{};        ///< for the command's stdin, which then ends
     ssh::input_source source{}; ///< what follows `input` on it
     std::size_t max_output =
-        1024 * 1024; ///< bytes kept of each stream; the rest is read and dropped
-    ssh::variables variables{};
-    std::optional<ssh::terminal> terminal{};
+        1024 * 1024;            ///< bytes kept of each stream; the rest is read and dropped
+    ssh::variables variables{}; ///< for its environment
+    std::optional<ssh::terminal> terminal{}; ///< absent: none
     std::optional<std::chrono::milliseconds>
         timeout{}; ///< instead of timeouts.exec; zero: no bound
 };
 
+/// How a command is started.
 struct process_options {
-    ssh::variables variables{};
-    std::optional<ssh::terminal> terminal{};
+    ssh::variables variables{};              ///< for its environment
+    std::optional<ssh::terminal> terminal{}; ///< absent: none
     /// Bytes of each output stream that read() gives at once. When so many wait here, the peer's
     /// window closes (up to 2.6 MB more are kept) and the command waits.
     std::size_t buffer = 64 * 1024;
@@ -322,17 +339,19 @@ enum class output_stream { out, err };
 
 /// Some bytes of a command's output, in the order of arrival.
 struct output_piece {
-    output_stream from = output_stream::out;
-    std::string bytes;
+    output_stream from = output_stream::out; ///< which of the two
+    std::string bytes;                       ///< at least one
 };
 
 /// How a command ended. A status other than 0 is an answer, not an error.
 struct completed {
     std::optional<int> exit_status{}; ///< none when a signal ended it or the server told none
     std::string exit_signal{}; ///< "TERM" without SIG (RFC 4254 §6.10), empty when it exited
-    std::string out{}, err{};  ///< stdout and stderr, bytes as they came
-    bool out_truncated = false, err_truncated = false; ///< more came than exec_options.max_output
-    duration elapsed{};
+    /// Stdout and stderr, bytes as they came.
+    std::string out{}, err{};
+    /// More came than exec_options.max_output.
+    bool out_truncated = false, err_truncated = false;
+    duration elapsed{}; ///< from the opening of its channel to its end
 };
 
 /// A running command with its three streams (RFC 4254 §6), made by session::start().
@@ -348,7 +367,9 @@ struct completed {
 /// session must stay connected meanwhile and may be destroyed first.
 class process {
 public:
+    /// The other may only be assigned to or destroyed then; not while it works.
     process(process&&) noexcept;
+    /// Ends its own command first.
     process& operator=(process&&) noexcept;
     ~process();
 
@@ -395,7 +416,9 @@ private:
 /// of this side further ones wait in its backlog, at one of the server's they are refused.
 class forwarding {
 public:
+    /// The other may only be assigned to or destroyed then; not while run() runs.
     forwarding(forwarding&&) noexcept;
+    /// Stops listening at its own port first.
     forwarding& operator=(forwarding&&) noexcept;
     /// Not while run() runs. A server is told to listen no more, without waiting for its answer.
     ~forwarding();
@@ -424,7 +447,9 @@ private:
 /// if that goes at once and closes.
 class session {
 public:
+    /// Connects nowhere yet.
     session(asio::any_io_executor executor, options configuration);
+    /// The other may only be destroyed then; not while it works.
     session(session&&) noexcept;
     session(session const&) = delete;
     session& operator=(session const&) = delete;
@@ -444,11 +469,13 @@ public:
     /// (to dropbear, which may end the session then, nothing), closes its channel and leaves the
     /// session usable.
     awaitable<completed> exec(std::string command);
+    /// With other options than the defaults.
     awaitable<completed> exec(std::string command, exec_options how);
 
     /// Starts a command and returns when the server has agreed; counts among options.max_channels
     /// until the process is destroyed.
     awaitable<process> start(std::string command);
+    /// With other options than the defaults.
     awaitable<process> start(std::string command, process_options how);
 
     /// Has the server connect to host:port, which it looks up (direct-tcpip, RFC 4254 §7.2), within
@@ -480,7 +507,9 @@ public:
     /// the peer's sake.
     awaitable<> disconnect();
 
+    /// Whether there is a connection that is not known to be lost.
     bool connected() const noexcept;
+    /// As in the options.
     std::string const& host() const noexcept;
     /// The address and port that answered, as in error messages: "10.0.0.7:22".
     std::string const& peer() const noexcept;

@@ -26,6 +26,7 @@ struct agent_key {
 /// the sessions of a run and keep it while they log in.
 class agent {
 public:
+    /// Where the agent is, and how long it may take.
     struct options {
         std::filesystem::path socket{};            ///< empty: $SSH_AUTH_SOCK
         std::chrono::milliseconds timeout{10'000}; ///< for each answer

@@ -17,24 +17,28 @@ namespace trawl::ssh {
 struct host_config {
     std::optional<std::string> host_name{};    ///< %h is filled in
     std::optional<std::string> user{};         ///< to log in as
-    std::optional<std::uint16_t> port{};       ///
+    std::optional<std::uint16_t> port{};       ///< 1 to 65535
     std::vector<std::string> identity_files{}; ///< in order; ~ and % tokens are filled in
+    /// Only identity_files, and no other key of the agent.
     std::optional<bool> identities_only{};
     std::optional<std::string> proxy_jump{};                     ///< as written; "none" says: none
     std::optional<std::vector<std::string>> known_hosts_files{}; ///< UserKnownHostsFile, filled in
     std::optional<std::string> strict_host_key_checking{};       ///< yes, no, ask, accept-new
+    /// For the TCP connection.
     std::optional<std::chrono::seconds> connect_timeout{};
+    /// Between two signs of life; zero: none.
     std::optional<std::chrono::seconds> server_alive_interval{};
+    /// How many of them may stay without an answer.
     std::optional<unsigned> server_alive_count_max{};
-    std::optional<std::string> ciphers{}, kex_algorithms{}, macs{},
-        host_key_algorithms{};                        ///< as written
+    /// As written: with + - ^ in front where it is so.
+    std::optional<std::string> ciphers{}, kex_algorithms{}, macs{}, host_key_algorithms{};
     std::optional<std::uint64_t> rekey_bytes{};       ///< of RekeyLimit; zero: the default
     std::optional<std::chrono::seconds> rekey_time{}; ///< zero: none
 };
 
 /// One host to go through (ProxyJump, ssh -J).
 struct jump_host {
-    std::string host;
+    std::string host;                    ///< name or address
     std::optional<std::string> user{};   ///< to log in as
     std::optional<std::uint16_t> port{}; ///< 1 to 65535
 };
@@ -53,19 +57,24 @@ class config {
 public:
     /// Who runs the client.
     struct local {
+        /// His name (%u) and his folder (%d, ~).
         std::string user{}, home{};
     };
+    /// A line that means nothing here.
     struct problem {
         std::string where; ///< "FILE:LINE"
-        std::string text;
+        std::string text;  ///< why
     };
+    /// A file that somebody has read.
     struct file {
+        /// Its name, for problems(), and its content.
         std::string name, text;
     };
     /// The files that an Include's pattern names, in order; none when there is none. It gets the
     /// pattern with ~ filled in.
     using includes = std::function<std::vector<file>(std::string const& pattern)>;
 
+    /// Without a file: it says nothing of any host.
     explicit config(local here);
 
     /// Adds a file behind those before. Throws nothing for what it cannot read.
@@ -74,6 +83,7 @@ public:
     /// What applies to a host that the user calls `host`; `user`: as whom to log in, if he says so.
     host_config lookup(std::string_view host, std::optional<std::string> user = {}) const;
 
+    /// What could not be understood so far, each once.
     std::vector<problem> const& problems() const noexcept { return problems_; }
 
 private:
