@@ -4,7 +4,6 @@
 TRAWL gives the SSH hosts (trawl lab); without it those cases are skipped.
 """
 import json
-import os
 import pathlib
 import re
 import shutil
@@ -14,13 +13,7 @@ import sys
 import tempfile
 import time
 
-from running import SERVICE, Running, Skip, lab, service, ssh, until
-
-CASES = []
-
-
-def case(sentence):
-    return lambda function: CASES.append((sentence, function)) or function
+from running import SERVICE, Running, Skip, case, lab, run_cases, service, ssh, until
 
 
 SLOW = {"sweep": {"targets": "127.0.0.0/16", "rate": 100}}
@@ -306,30 +299,4 @@ def _(_):
         assert not re.search(r'(src|href)=|https?://|url\(', text), "something from elsewhere"
 
 
-def may_ping():
-    if not os.geteuid():
-        return True
-    low, high = map(int, pathlib.Path("/proc/sys/net/ipv4/ping_group_range").read_text().split())
-    return any(low <= group <= high for group in [os.getegid(), *os.getgroups()])
-
-
-def main():
-    failed = False
-    print(f"1..{len(CASES)}")
-    for number, (sentence, run) in enumerate(CASES, 1):
-        words = f"{number} service: {sentence}"
-        try:
-            if not may_ping():
-                raise Skip("needs the right to ping")
-            with tempfile.TemporaryDirectory() as folder:
-                run(pathlib.Path(folder))
-            print(f"ok {words}", flush=True)
-        except Skip as why:
-            print(f"ok {words} # SKIP {why}", flush=True)
-        except Exception as why:  # a failed case must not hide those behind it
-            failed = True
-            print(f"not ok {words}\n" + "\n".join(f"# {line}" for line in f"{type(why).__name__}: {why}".splitlines()), flush=True)
-    return failed
-
-
-sys.exit(main())
+sys.exit(run_cases("service"))

@@ -1,17 +1,27 @@
-"""What check.py asks: a service and hosts for it, started for one case and ended behind it."""
+"""For the check.py of service/ and tutorial/: cases, and what they ask, started for one case and ended behind it."""
 import contextlib
 import getpass
 import json
+import os
+import pathlib
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 SERVICE = sys.argv[1]
 TRAWL = sys.argv[2] if len(sys.argv) > 2 else None
+CASES = []
+
+
 class Skip(Exception):
     pass
+
+
+def case(sentence):
+    return lambda function: CASES.append((sentence, function)) or function
 
 
 def until(what, limit=20):
@@ -85,19 +95,53 @@ def service(*options):
 
 
 @contextlib.contextmanager
-def lab(folder):
-    """SSH hosts 127.7.4.1 to 127.7.4.4; their port."""
+def world(folder):
+    """SSH hosts 127.7.4.1 to 127.7.4.4 and a mail server: what trawl lab says of them."""
     if not TRAWL:
         raise Skip("needs the command trawl, which this build leaves out")
-    hosts = subprocess.Popen([TRAWL, "--json", "lab", "--hosts", "127.7.4.1-4", "--dir", folder, "--ssh-port", "0", "--smtp-port", "0"], stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, text=True)
+    hosts = subprocess.Popen([TRAWL, "--json", "lab", "--hosts", "127.7.4.1-4", "--dir", folder, "--ssh-port", "0", "--smtp-port", "0"],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         said = until(lambda: hosts.stdout.readline())
-        yield json.loads(said)["ssh_port"]
+        yield json.loads(said)
     finally:
         hosts.terminate()
         hosts.communicate(timeout=20)
 
 
+@contextlib.contextmanager
+def lab(folder):
+    """The port of the SSH hosts."""
+    with world(folder) as said:
+        yield said["ssh_port"]
+
+
 def ssh(port, command, targets="127.7.4.1-4", **more):
     return {"ssh": {"targets": targets, "command": command, "user": getpass.getuser(), "key": "id_ed25519", "port": port, **more}}
+
+
+def may_ping():
+    if not os.geteuid():
+        return True
+    low, high = map(int, pathlib.Path("/proc/sys/net/ipv4/ping_group_range").read_text().split())
+    return any(low <= group <= high for group in [os.getegid(), *os.getgroups()])
+
+
+def run_cases(subject):
+    """Each with a folder of its own; True when one failed."""
+    failed = False
+    print(f"1..{len(CASES)}")
+    for number, (sentence, run) in enumerate(CASES, 1):
+        words = f"{number} {subject}: {sentence}"
+        try:
+            if not may_ping():
+                raise Skip("needs the right to ping")
+            with tempfile.TemporaryDirectory() as folder:
+                run(pathlib.Path(folder))
+            print(f"ok {words}", flush=True)
+        except Skip as why:
+            print(f"ok {words} # SKIP {why}", flush=True)
+        except Exception as why:  # a failed case must not hide those behind it
+            failed = True
+            print(f"not ok {words}\n" + "\n".join(f"# {line}" for line in f"{type(why).__name__}: {why}".splitlines()), flush=True)
+    return failed
