@@ -5,7 +5,16 @@
 #include "service/prometheus.hpp"
 #include "test.hpp"
 
+#if SERVICE_SPDLOG
+#include "service/spdlog_observer.hpp"
+
+#include <spdlog/sinks/ostream_sink.h>
+
+#include <sstream>
+#endif
+
 #include <limits>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -114,6 +123,45 @@ TEST_CASE("a client that waits for 100 Continue is told once, unless it is refus
     CHECK_FALSE(other.wants_continue());
 }
 
+TEST_CASE("no bytes make the reader depend on how they are cut, or keep more than its limits",
+          "[service]") {
+    std::vector<std::string> const seeds{
+        "POST /jobs?detach=1 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: "
+        "y\r\n\r\n",
+        "GET http://a/b HTTP/1.0\r\nConnection: keep-alive, Upgrade\r\nUpgrade: h2c\r\n\r\n",
+    };
+    std::mt19937 chance(7); // equal inputs in every run
+    auto const below = [&](std::size_t bound) {
+        return std::uniform_int_distribution<std::size_t>(0, bound - 1)(chance);
+    };
+    for (int round = 0; round < 20'000; ++round) {
+        auto text = seeds[below(seeds.size())];
+        for (auto steps = 1 + below(4); steps > 0; --steps) {
+            auto const at = below(text.size());
+            if (below(2) == 0)
+                text[at] = static_cast<char>(below(256));
+            else
+                text.insert(at, text.substr(below(text.size()), 1 + below(40)));
+        }
+        request_reader whole(small()), bytewise(small());
+        auto const used = whole.feed(text);
+        std::size_t taken = 0;
+        while (taken < text.size() && bytewise.now() == request_reader::state::more)
+            taken += bytewise.feed(std::string_view(text).substr(taken, 1));
+        INFO(text);
+        REQUIRE(whole.now() == bytewise.now());
+        // Of several faults either may be the one that is told.
+        if (whole.now() != request_reader::state::ready) continue;
+        REQUIRE(used == taken);
+        auto const one = whole.take(), other = bytewise.take();
+        REQUIRE(one.path + "?" + one.query + one.body ==
+                other.path + "?" + other.query + other.body);
+        REQUIRE(one.fields == other.fields);
+        REQUIRE(one.body.size() <= small().body);
+    }
+}
+
 TEST_CASE("labels, help texts and numbers are escaped as Prometheus reads them", "[service]") {
     service::exposition text;
     text.family("a_total", "counter", "one \\ line\nand \"another\"")
@@ -169,3 +217,20 @@ TEST_CASE("a chunk is its size in hexadecimal and its bytes, and the last one is
     CHECK(service::chunk(std::string(26, 'x')) == "1a\r\n" + std::string(26, 'x') + "\r\n");
     CHECK(service::chunk("") == "0\r\n\r\n");
 }
+
+#if SERVICE_SPDLOG
+TEST_CASE("spdlog gets the records that its level asks for, each with its severity", "[service]") {
+    std::ostringstream lines;
+    auto sink = std::make_shared<spdlog::sinks::ostream_sink_st>(lines);
+    auto logger = std::make_shared<spdlog::logger>("trawl", std::move(sink));
+    logger->set_pattern("%l %v");
+    logger->set_level(spdlog::level::debug);
+    service::spdlog_observer observer(logger);
+    using trawl::severity;
+    for (auto how :
+         {severity::trace, severity::debug, severity::info, severity::warning, severity::error})
+        observer.log(how, "ssh a:22", "{} is no format");
+    CHECK(lines.str() == "debug ssh a:22: {} is no format\ninfo ssh a:22: {} is no format\n"
+                         "warning ssh a:22: {} is no format\nerror ssh a:22: {} is no format\n");
+}
+#endif
