@@ -101,7 +101,8 @@ awaitable<> exchange::send_all(std::string text) {
 
 awaitable<> exchange::until_it_leaves() {
     while (input_.size() < options_.limits.head) {
-        auto const more = co_await fill(); // not inside the condition: g++ 12 resumes it wrongly
+        // g++ 12 resumes `if (co_await ...)` at a wrong place in a coroutine without a local variable.
+        auto const more = co_await fill();
         if (more == 0) throw trawl::error(asio::error::eof, "http client");
     }
     // It sends requests without waiting for answers: the kernel keeps the rest, and a write that
