@@ -91,14 +91,29 @@ packet_writer connection::extension(std::string_view name) {
     return begun;
 }
 
-connection::flight connection::start(std::string packet) {
-    if (broken_) std::rethrow_exception(broken_);
+connection::flight connection::expect_reply(std::uint32_t id) {
     flight begun;
     begun.owner_ = shared_from_this();
-    begun.id_ = packet_reader(std::string_view(packet).substr(5)).u32();
+    begun.id_ = id;
     begun.place_ = std::make_unique<slot>();
     flights_.emplace(begun.id_, begun.place_.get());
+    return begun;
+}
+
+connection::flight connection::start(packet_writer& request) {
+    if (broken_) std::rethrow_exception(broken_);
+    auto packet = request.take();
+    auto begun = expect_reply(packet_reader(std::string_view(packet).substr(5)).u32());
     stream_->send(std::move(packet));
+    return begun;
+}
+
+std::vector<connection::flight> connection::start(std::string packets,
+                                                  std::vector<std::uint32_t> const& ids) {
+    if (broken_) std::rethrow_exception(broken_);
+    std::vector<flight> begun;
+    for (auto const id : ids) begun.push_back(expect_reply(id));
+    stream_->send(std::move(packets));
     return begun;
 }
 

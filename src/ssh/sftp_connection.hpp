@@ -13,6 +13,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 namespace trawl::sftp::detail {
 
@@ -69,10 +70,13 @@ public:
     /// A packet of this type with a new id.
     packet_writer request(packet type) { return packet_writer(type, next_id_++); }
     packet_writer extension(std::string_view name);
+    /// An id for a request that is built elsewhere.
+    std::uint32_t take_id() noexcept { return next_id_++; }
 
     /// Sends a request that was begun with request() or extension().
-    flight start(packet_writer& request) { return start(request.take()); }
-    flight start(std::string packet);
+    flight start(packet_writer& request);
+    /// Sends requests that stand one behind the other, with these ids.
+    std::vector<flight> start(std::string packets, std::vector<std::uint32_t> const& ids);
     /// Sends a request whose reply nobody waits for.
     void start_and_forget(packet_writer& request);
     awaitable<detail::reply> call(packet_writer& request);
@@ -106,6 +110,7 @@ public:
     std::size_t write_size() const noexcept { return write_size_; }
 
 private:
+    flight expect_reply(std::uint32_t id);
     void take_bytes(std::string_view bytes);
     void take_packet(std::string packet);
     void close_unclaimed(detail::reply const& late);

@@ -28,7 +28,9 @@ std::uint32_t narrow(std::size_t size) { return static_cast<std::uint32_t>(size)
 
 } // namespace
 
-packet_writer::packet_writer(packet type, std::uint32_t id) : bytes_(4, '\0') {
+packet_writer::packet_writer(packet type, std::uint32_t id, std::string before)
+    : bytes_(std::move(before)), begin_(bytes_.size()) {
+    bytes_.append(4, '\0');
     bytes_ += static_cast<char>(type);
     u32(id);
 }
@@ -52,25 +54,19 @@ packet_writer& packet_writer::attrs(attributes const& a) {
     return *this;
 }
 
-std::size_t packet_writer::reserve_text(std::size_t size) {
-    u32(narrow(size));
-    auto const at = bytes_.size();
+std::size_t packet_writer::text(std::size_t most, std::function<std::size_t(char*)> const& fill) {
+    auto const at = bytes_.size() + 4;
+    bytes_.resize(at + most);
+    auto const size = fill(bytes_.data() + at);
     bytes_.resize(at + size);
-    return at;
+    overwrite(bytes_, at - 4, narrow(size));
+    return size;
 }
 
 std::string packet_writer::take() {
-    overwrite(bytes_, 0, narrow(bytes_.size() - 4));
+    overwrite(bytes_, begin_, narrow(bytes_.size() - begin_ - 4));
     return std::move(bytes_);
 }
-
-void shrink_text(std::string& packet, std::size_t at, std::size_t size) {
-    packet.resize(at + size);
-    overwrite(packet, at - 4, narrow(size));
-    overwrite(packet, 0, narrow(packet.size() - 4));
-}
-
-void set_id(std::string& packet, std::uint32_t id) { overwrite(packet, 5, id); }
 
 std::string_view packet_reader::take(std::size_t size) {
     if (size > rest_.size()) good_ = false;

@@ -64,27 +64,23 @@ enum open_flag : std::uint32_t {
 /// Builds one packet; what is appended stands in the order of the calls.
 class packet_writer {
 public:
-    packet_writer(packet type, std::uint32_t id);
+    /// `before`: whole packets that this one follows.
+    packet_writer(packet type, std::uint32_t id, std::string before = {});
 
     packet_writer& u32(std::uint32_t value);
     packet_writer& u64(std::uint64_t value);
     packet_writer& text(std::string_view bytes);
     packet_writer& attrs(attributes const& value);
-    /// Room for `size` bytes of a string that the caller fills in: its place in the packet.
-    std::size_t reserve_text(std::size_t size);
+    /// A string of the bytes that `fill` puts into a room of `most`: as many as it says.
+    std::size_t text(std::size_t most, std::function<std::size_t(char*)> const& fill);
 
-    /// The packet with its length in front.
+    /// The packet with its length in front, behind those before.
     std::string take();
 
 private:
     std::string bytes_;
+    std::size_t begin_;
 };
-
-/// Shortens a packet made with reserve_text, as its last part, to `size` bytes of that string.
-void shrink_text(std::string& packet, std::size_t at, std::size_t size);
-
-/// Puts another id into a finished packet.
-void set_id(std::string& packet, std::uint32_t id);
 
 /// Reads the parts of a packet. After the first part that is not there, all are empty and good() is
 /// false.

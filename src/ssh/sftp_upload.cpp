@@ -6,29 +6,31 @@
 namespace trawl::sftp::detail {
 namespace {
 
-/// A WRITE that is made on the pool: the file is read into its place in the packet.
-struct block {
-    std::string packet;
-    std::size_t at = 0; ///< of the data
-    std::uint64_t offset = 0;
-    std::size_t size = 0; ///< read
+/// WRITEs one behind the other, so that they fill their SSH packets: with one of its own for each
+/// block of 32 KiB, which the header makes a little longer than a packet, there are twice as many.
+struct batch {
+    std::string packets;
+    std::vector<std::size_t> sizes; ///< of their data
 };
 
-block prepare(connection& link, std::string const& handle, std::uint64_t offset, std::size_t size) {
-    auto request = link.request(packet::write);
-    request.text(handle).u64(offset);
-    block made;
-    made.at = request.reserve_text(size);
-    made.packet = request.take();
-    made.offset = offset;
-    made.size = size;
+/// Reads a block for each id into its place; fewer at the end of the file. Blocks.
+batch read_batch(local_file const& from, std::string const& handle, std::uint64_t offset,
+                 std::size_t block, std::vector<std::uint32_t> const& ids) {
+    batch made;
+    made.packets.reserve(ids.size() * (block + handle.size() + 32));
+    for (auto const id : ids) {
+        auto const before = made.packets.size();
+        packet_writer request(packet::write, id, std::move(made.packets));
+        request.text(handle).u64(offset);
+        auto const size =
+            request.text(block, [&](char* into) { return from.read_at(offset, into, block); });
+        made.packets = request.take();
+        if (size > 0) made.sizes.push_back(size);
+        if (size == 0) made.packets.resize(before);
+        if (size < block) break;
+        offset += size;
+    }
     return made;
-}
-
-void fill(local_file const& from, block& into) {
-    auto const wanted = into.size;
-    into.size = from.read_at(into.offset, into.packet.data() + into.at, wanted);
-    if (into.size < wanted) shrink_text(into.packet, into.at, into.size);
 }
 
 /// Blocks are read several at a time: a job on the pool costs as much as a read.
@@ -45,18 +47,16 @@ awaitable<> upload::send(local_file const& from, std::string handle, std::uint64
         auto const size = std::min<std::uint64_t>(left, link.write_size());
         auto tickets =
             co_await reserve(std::min<std::uint64_t>(blocks_a_job, (left + size - 1) / size));
-        std::vector<block> batch;
-        for (std::size_t i = 0; i < tickets.size(); ++i, offset += size)
-            batch.push_back(prepare(link, handle, offset, size));
-        auto job = [&from, &batch] {
-            for (auto& next : batch) fill(from, next);
-        };
-        co_await link.blocking().run(std::move(job));
-        for (std::size_t i = 0; i < batch.size() && more; ++i) {
-            more = batch[i].size == size;
-            if (batch[i].size > 0)
-                launch(std::move(batch[i].packet), batch[i].size, std::move(tickets[i]));
-        }
+        std::vector<std::uint32_t> ids;
+        for (std::size_t i = 0; i < tickets.size(); ++i) ids.push_back(link.take_id());
+        auto job = [&] { return read_batch(from, handle, offset, size, ids); };
+        auto made = co_await link.blocking().run(std::move(job));
+        offset += size * ids.size();
+        more = made.sizes.size() == ids.size() && made.sizes.back() == size;
+        ids.resize(made.sizes.size());
+        auto started = link.start(std::move(made.packets), ids);
+        for (std::size_t i = 0; i < started.size(); ++i)
+            keep(std::move(started[i]), made.sizes[i], std::move(tickets[i]));
         while (!flights_.empty() && flights_.front().on_its_way.answered())
             co_await settle_oldest();
     }
@@ -71,7 +71,7 @@ void upload::write(std::string const& handle, std::uint64_t offset, std::string_
                    limiter::ticket place) {
     auto request = t_->link->request(packet::write);
     request.text(handle).u64(offset).text(bytes);
-    launch(request.take(), bytes.size(), std::move(place));
+    keep(t_->link->start(request), bytes.size(), std::move(place));
 }
 
 awaitable<> upload::finish() {
@@ -102,11 +102,11 @@ awaitable<> upload::settle_oldest() {
     t_->moved(oldest.size);
 }
 
-void upload::launch(std::string packet, std::size_t size, limiter::ticket place) {
+void upload::keep(connection::flight started, std::size_t size, limiter::ticket place) {
     piece next;
     next.size = size;
     next.ticket = std::move(place);
-    next.on_its_way = t_->link->start(std::move(packet));
+    next.on_its_way = std::move(started);
     flights_.push_back(std::move(next));
 }
 

@@ -42,7 +42,7 @@ private:
     /// themselves.
     awaitable<std::vector<limiter::ticket>> reserve(std::uint64_t most);
 
-    void launch(std::string packet, std::size_t size, limiter::ticket place);
+    void keep(connection::flight started, std::size_t size, limiter::ticket place);
 
     awaitable<> settle_oldest();
 

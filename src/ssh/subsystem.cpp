@@ -7,9 +7,10 @@
 namespace trawl::ssh::detail {
 namespace {
 
-// As for a command's input (channel.cpp): libssh copies what it is given, into a buffer that never
+// What libssh puts into one SSH packet where the peer takes 32 KiB (all do). It sends a packet at
+// once, and of more than that all but the first after a poll, from a copy in a buffer that never
 // shrinks.
-constexpr std::size_t largest_write = 128 * 1024;
+constexpr std::size_t largest_write = 32 * 1024 - 10;
 // Requests that are queued in one turn of the loop leave together: one SSH packet, one send().
 constexpr std::size_t gathered = 32 * 1024;
 
