@@ -303,8 +303,8 @@ struct terminal {
 using variables = std::vector<std::pair<std::string, std::string>>;
 
 /// What a command's stdin is made of: each call gives the next piece, which has gone out before the
-/// next call; an empty one is the end. What it throws ends the command and leaves exec(). No timeout
-/// of the command's ends a wait inside it.
+/// next call; an empty one is the end. What it throws ends the command and leaves exec(). A wait
+/// inside it is cancelled when the command has ended or its time is up.
 using input_source = std::function<awaitable<std::string>()>;
 
 /// The bytes of a file from offset `from` on, 128 KiB at a time, by pread(2): any number of sources may

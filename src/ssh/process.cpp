@@ -1,6 +1,8 @@
 #include "ssh/channel.hpp"
 #include "ssh/session_state.hpp"
 
+#include <trawl/task_group.hpp>
+
 namespace trawl::ssh {
 
 using detail::channel;
@@ -72,18 +74,33 @@ awaitable<process_ptr> launch_command(state_ptr self, std::string command, launc
     co_return running;
 }
 
+awaitable<> feed_from(input_source next, channel& opened, step when) {
+    for (;;) {
+        auto const piece = co_await next();
+        if (piece.empty()) break;
+        bool const taken = co_await opened.feed(piece, when);
+        if (!taken) co_return; // finish() tells why
+    }
+    opened.end_input();
+}
+
 awaitable<completed> run_to_end(state_ptr self, std::string command, exec_options how) {
     launch ask{std::move(how.variables), std::move(how.terminal), how.max_output, overflow::drop,
                how.timeout};
     auto const running = co_await launch_command(self, std::move(command), std::move(ask));
-    bool more = co_await running->opened.feed(how.input, running->when);
-    while (more && how.source) {
-        auto const piece = co_await how.source();
-        if (piece.empty()) break;
-        more = co_await running->opened.feed(piece, running->when);
+    auto& opened = running->opened;
+    bool const more = co_await opened.feed(how.input, running->when);
+    if (more && how.source) {
+        // A source may wait for ever: the command's end, or its deadline's, ends that too.
+        auto both = [&](task_group& group) -> awaitable<> {
+            group.spawn_background(feed_from(how.source, opened, running->when));
+            co_await opened.finish(running->when);
+        };
+        co_await with_group(both);
+    } else {
+        opened.end_input();
+        co_await opened.finish(running->when);
     }
-    running->opened.end_input();
-    co_await running->opened.finish(running->when);
     co_return running->result();
 }
 

@@ -102,3 +102,34 @@ TEST_CASE("what a source throws ends the command and leaves exec", "[ssh][input]
     };
     run(body);
 }
+
+TEST_CASE("a source that waits for ever is left when the command's time is up, or it has ended",
+          "[ssh][input]") {
+    bool const ends = GENERATE(false, true);
+    std::size_t waits = 0;
+    auto body = [&]() -> awaitable<> {
+        ssh::session host(co_await asio::this_coro::executor, good_options());
+        co_await host.connect();
+        ssh::exec_options how;
+        how.timeout = ends ? 30s : 300ms;
+        how.source = [&]() -> awaitable<std::string> {
+            ++waits;
+            co_await sleep_for(600s);
+            co_return "never";
+        };
+        std::error_code why;
+        try {
+            auto const done = co_await host.exec(ends ? "exec <&-; exit 3" : "cat", how);
+            CHECK(done.exit_status == 3);
+        } catch (ssh::failure const& late) {
+            why = late.code();
+            CHECK(late.at() == ssh::phase::exec);
+        }
+        if (!ends) CHECK(why == trawl::errc::timed_out);
+        if (ends) CHECK_FALSE(why);
+        auto const done = co_await host.exec("echo still");
+        CHECK(done.out == "still\n");
+    };
+    run(body);
+    CHECK(waits == 1);
+}
