@@ -20,6 +20,37 @@ timespec seconds(std::uint32_t since_1970) {
     return t;
 }
 
+/// A folder that stays the same one, whatever takes its name.
+class local_folder {
+public:
+    explicit local_folder(fs::path path)
+        : path_(std::move(path)), descriptor_(open(AT_FDCWD, path_, 0)) {}
+    local_folder(local_folder const&) = delete;
+    local_folder& operator=(local_folder const&) = delete;
+    ~local_folder() { ::close(descriptor_); }
+
+    /// Goes on to a folder in it, through no link.
+    void enter(fs::path const& name) {
+        path_ /= name;
+        int const inner = open(descriptor_, name, O_NOFOLLOW);
+        ::close(std::exchange(descriptor_, inner));
+    }
+    void remove(fs::path const& name, bool is_folder) const {
+        if (::unlinkat(descriptor_, name.c_str(), is_folder ? AT_REMOVEDIR : 0) != 0)
+            fail("remove", path_ / name);
+    }
+
+private:
+    int open(int in, fs::path const& name, int flags) const {
+        int const opened = ::openat(in, name.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC | flags);
+        if (opened < 0) fail("open", path_);
+        return opened;
+    }
+
+    fs::path path_;
+    int descriptor_;
+};
+
 // A server's set-id bits are not ours to hand out.
 mode_t plain(std::uint32_t permissions) { return permissions & 0777; }
 
@@ -129,12 +160,11 @@ void set_local(fs::path const& path, attributes const& wanted) {
     if (::utimensat(AT_FDCWD, path.c_str(), times, 0) != 0) fail("set times of", path);
 }
 
-void remove_file(fs::path const& path) {
-    if (::unlink(path.c_str()) != 0) fail("remove", path);
-}
-
-void remove_folder(fs::path const& path) {
-    if (::rmdir(path.c_str()) != 0) fail("rmdir", path);
+void remove_below(fs::path const& root, std::string const& path, bool is_folder) {
+    local_folder in(root);
+    fs::path const parts(path);
+    for (auto const& name : parts.parent_path()) in.enter(name);
+    in.remove(parts.filename(), is_folder);
 }
 
 struct stat status_of(fs::path const& path) {

@@ -54,8 +54,9 @@ void ensure_folder(std::filesystem::path const& path, std::uint32_t mode);
 /// Of a file or folder.
 void set_local(std::filesystem::path const& path, attributes const& wanted);
 
-void remove_file(std::filesystem::path const& path);
-void remove_folder(std::filesystem::path const& path); ///< an empty one
+/// Removes the file, link or empty folder (`is_folder`) at `path` below `root`. No link below `root`
+/// is followed, whoever puts one there meanwhile.
+void remove_below(std::filesystem::path const& root, std::string const& path, bool is_folder);
 
 /// What a link points to.
 struct stat status_of(std::filesystem::path const& path);

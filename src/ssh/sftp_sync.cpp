@@ -162,10 +162,10 @@ public:
         : place(std::move(t)), from_(std::move(from)), to_(std::move(to)) {}
 
     awaitable<> remove(std::string path) override {
-        return run([at = below_local(path)] { remove_file(at); });
+        return run([root = to_, path] { remove_below(root, path, false); });
     }
     awaitable<> remove_folder(std::string path) override {
-        return run([at = below_local(path)] { detail::remove_folder(at); });
+        return run([root = to_, path] { remove_below(root, path, true); });
     }
     awaitable<> make_folder(std::string path, attributes like) override {
         auto const mode = like.permissions.value_or(0777);

@@ -111,6 +111,7 @@ struct sync_lab {
     scratch at;
     fs::path const here = at / "here", there = at / "there";
     texts told;
+    std::function<void(sftp::sync_step const&)> on_step{};
 
     sync_lab() {
         fs::create_directories(here / "deep/er");
@@ -133,6 +134,7 @@ struct sync_lab {
         how.remove = remove, how.dry_run = dry_run;
         how.step = [this](sftp::sync_step const& step) {
             told.push_back(std::string(sftp::name(step.what)) + " " + step.path);
+            if (on_step) on_step(step);
         };
         sftp::synced done;
         auto body = [&]() -> awaitable<> {
@@ -148,9 +150,9 @@ struct sync_lab {
         return done;
     }
 
-    std::error_code failure(bool up) {
+    std::error_code failure(bool up, bool remove = false) {
         try {
-            sync(up);
+            sync(up, remove);
         } catch (trawl::error const& thrown) {
             return thrown.code();
         }
@@ -224,6 +226,23 @@ TEST_CASE("sync removes what is too much, and follows no link out of its folder"
         l.check_alike();
         CHECK(std::distance(fs::directory_iterator(l.at / "outside"), {}) == 1);
     }
+}
+
+TEST_CASE("a link that takes a folder's place while sync removes leads nowhere", "[sftp]") {
+    sync_lab l;
+    fs::create_directories(l.at / "outside");
+    write_text(l.at / "outside/x", "kept");
+    l.sync(false);
+    fs::create_directories(l.there / "old");
+    write_text(l.there / "old/x", "x");
+    l.on_step = [&](sftp::sync_step const& step) {
+        if (step.path != "old/x") return;
+        fs::rename(l.there / "old", l.at / "moved");
+        fs::create_directory_symlink(l.at / "outside", l.there / "old");
+    };
+    CHECK(l.failure(false, true) == std::errc::not_a_directory);
+    CHECK(read_text(l.at / "outside/x") == "kept");
+    CHECK(read_text(l.at / "moved/x") == "x");
 }
 
 TEST_CASE("a dry run of sync tells all and changes nothing", "[sftp]") {
