@@ -191,7 +191,8 @@ public:
     awaitable<std::string> realpath(std::string path);
     awaitable<file_system> statvfs(std::string path); ///< statvfs@openssh.com
     /// Paths that match `pattern` (glob(7): * ? [] in any of its parts; no leading dot), sorted. A
-    /// path without them is its own answer. Empty when nothing matches.
+    /// path without them is its own answer. Empty when nothing matches. What matches is kept, not
+    /// the folders it is in; one of more than options.max_entries files is errc::limit.
     awaitable<std::vector<std::string>> glob(std::string pattern);
 
     /// Copies a file, or with `recursive` a folder, to the server under the name `remote`.

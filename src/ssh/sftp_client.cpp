@@ -51,30 +51,36 @@ awaitable<> make_folder(link_ptr link, std::string path, std::uint32_t permissio
     return simple(link, std::move(request), "mkdir", std::move(path));
 }
 
-awaitable<std::vector<entry>> list_folder(link_ptr link, std::string path) {
+awaitable<> each_entry(link_ptr link, std::string path, std::function<void(entry)> take) {
     auto opening = link->request(packet::opendir);
     opening.text(path);
     auto answer = co_await link->call(opening);
     auto name = link->expect(parse_handle(answer), answer, "list", path);
     remote_handle const folder(link, std::move(name));
-    std::vector<entry> found;
-    for (;;) {
+    for (std::size_t count = 0;;) {
         auto reading = link->request(packet::readdir);
         reading.text(folder.name());
         answer = co_await link->call(reading);
         auto const end = parse_status(answer);
-        if (end && end->code == static_cast<std::uint32_t>(errc::end_of_file)) co_return found;
+        if (end && end->code == static_cast<std::uint32_t>(errc::end_of_file)) co_return;
         auto names = link->expect(parse_names(answer), answer, "list", path);
         for (auto& next : names) {
             if (next.name == "." || next.name == "..") continue;
             if (!safe_name(next.name)) throw link->failed(errc::unsafe_name, "list", path);
             if (path.size() + 1 + next.name.size() > longest_path)
                 throw link->failed(errc::limit, "list", path, "a path that is too long");
-            found.push_back(std::move(next));
+            if (++count > link->how().max_entries)
+                throw link->failed(errc::limit, "list", path, "too many files");
+            take(std::move(next));
         }
-        if (found.size() > link->how().max_entries)
-            throw link->failed(errc::limit, "list", path, "too many files");
     }
+}
+
+awaitable<std::vector<entry>> list_folder(link_ptr link, std::string path) {
+    std::vector<entry> found;
+    auto const keep = [&found](entry next) { found.push_back(std::move(next)); };
+    co_await each_entry(std::move(link), std::move(path), keep);
+    co_return found;
 }
 
 awaitable<> ensure_remote_folder(link_ptr link, std::string path, std::uint32_t permissions) {
@@ -143,19 +149,19 @@ awaitable<std::vector<std::string>> matches(link_ptr link, std::string prefix, s
                                             bool folders_only) {
     std::vector<std::string> found;
     std::string const folder = prefix.empty() ? "." : prefix;
-    std::vector<entry> all;
-    try {
-        all = co_await list_folder(link, folder);
-    } catch (failure const& unreadable) {
-        // A pattern asks what can be seen; what is no folder has nothing in it.
-        if (unreadable.code() == trawl::errc::timed_out || unreadable.code() == errc::protocol ||
-            unreadable.code() == errc::unsafe_name)
-            throw;
-    }
-    for (auto const& next : all)
+    auto const keep = [&](entry next) {
         if (::fnmatch(part.c_str(), next.name.c_str(), FNM_PERIOD) == 0 &&
             (!folders_only || next.attrs.is_folder() || next.attrs.is_symlink()))
             found.push_back(joined(prefix, next.name));
+    };
+    try {
+        co_await each_entry(link, folder, keep);
+    } catch (failure const& unreadable) {
+        // A pattern asks what can be seen; what is no folder has nothing in it.
+        if (unreadable.code() == trawl::errc::timed_out || unreadable.code() == errc::protocol ||
+            unreadable.code() == errc::unsafe_name || unreadable.code() == errc::limit)
+            throw;
+    }
     co_return found;
 }
 

@@ -2,6 +2,7 @@
 
 #include "ssh/sftp_connection.hpp"
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -48,6 +49,8 @@ awaitable<> rename_path(link_ptr link, std::string from, std::string to);
 awaitable<> set_path(link_ptr link, std::string path, attributes wanted);
 awaitable<> make_folder(link_ptr link, std::string path, std::uint32_t permissions);
 awaitable<std::vector<entry>> list_folder(link_ptr link, std::string path);
+/// The same without keeping them: `take` is called with each.
+awaitable<> each_entry(link_ptr link, std::string path, std::function<void(entry)> take);
 
 /// Makes a folder; an existing one is as good as a new one.
 awaitable<> ensure_remote_folder(link_ptr link, std::string path, std::uint32_t permissions);
