@@ -30,8 +30,10 @@ public:
             auto files = co_await sftp::open(on, std::move(options));
             auto how = copy_options();
             co_await work_(files, std::move(how), at_);
-        } catch (ssh::failure const&) {
-            throw;
+        } catch (ssh::failure const& why) {
+            // `copy` reads from another host, whose failure is not this one's to be tried again.
+            if (why.peer() == on.peer()) throw;
+            problem_ = problem{std::string(why.word()), "source", why.what()};
         } catch (sftp::failure const& why) {
             problem_ = problem{std::string(why.word()), "sftp", why.what()};
         } catch (error const& why) {

@@ -249,9 +249,15 @@ TEST_CASE("trawl sftp copy brings files of one host to others", "[cli][sftp]") {
     CHECK(l.sftp({"copy", "-r", l.remote("*"), to("into")}, true).records().at(0).at("files") == 2);
     CHECK(read_text(l.here / "into/tree/a") == "aa");
     CHECK(l.sftp({"copy", l.remote("none"), to("x")}).code == cli::some_failed);
-    auto const nobody = l.sftp({"copy", "127.0.0.3:/x", to("x")});
-    CHECK(nobody.err.find("127.0.0.3") != nobody.err.npos);
-    CHECK(nobody.code == cli::nothing_reached);
+    // The host that is not there is the source: the target was reached, and is not tried again.
+    auto const nobody = l.sftp({"copy", "--retries", "3", "127.0.0.3:/x", to("x")}, true);
+    auto const record = nobody.records().at(0);
+    CHECK(record.at("target") == "127.0.0.2");
+    CHECK(record.at("attempts") == 1);
+    CHECK(record.at("error").at("phase") == "source");
+    std::string const said(record.at("error").at("message").as_string());
+    CHECK(said.find("127.0.0.3") != said.npos);
+    CHECK(nobody.code == cli::some_failed);
     CHECK(l.sftp({"copy", l.remote("b", "127.0.0.1,127.0.0.2"), to("x")}).code == cli::usage);
     CHECK(l.sftp({"copy", "--resume", l.remote("b"), to("x")}).code == cli::usage);
 }
