@@ -263,6 +263,8 @@ stream::binding stream::channel_binding() const {
         made.bytes.assign(bytes.begin(), bytes.begin() + 32);
         return made;
     }
+    // Without the extended master secret two channels can be made to have the same (RFC 7627 §1).
+    if (SSL_get_extms_support(handle) != 1) return made;
     // The first Finished of the handshake: the server's when a session was resumed.
     auto const size = SSL_session_reused(handle)
                           ? SSL_get_peer_finished(handle, bytes.data(), bytes.size())
