@@ -1,14 +1,18 @@
 #!/usr/bin/python3
-"""trawl mail and trawl sendmail against a real Postfix in a folder of its own, and with TRAWL_LONG=1 against Exim and
-OpenSMTPD: what lies in the maildir is, byte for byte, what was sent. Usage: test_mtas.py TRAWL. Output: TAP."""
+"""trawl mail and trawl sendmail against aiosmtpd and a real Postfix in a folder of its own, and with TRAWL_LONG=1
+against Exim and OpenSMTPD: what lies in the maildir is, byte for byte, what was sent. Usage: test_mtas.py TRAWL.
+Output: TAP."""
 import base64
 import glob
+import importlib.util
+import logging
 import os
 import pwd
 import shutil
 import signal
 import socket
 import socketserver
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -76,7 +80,7 @@ class DovecotAuth(socketserver.StreamRequestHandler):
 
 class Server:
     """An MTA that runs in `folder`, listens on 127.0.0.1:`port` and delivers to mail/all, a maildir."""
-    tls = True
+    tls = chunking = True
 
     def start(self, folder, words):
         self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -114,6 +118,45 @@ class Server:
     def stop(self):
         os.killpg(self.process.pid, signal.SIGTERM)
         self.process.wait()
+
+
+class Aiosmtpd(Server):
+    name = 'aiosmtpd'
+    chunking = False
+
+    def __init__(self, folder):
+        from aiosmtpd.controller import Controller
+        from aiosmtpd.smtp import AuthResult
+        self.folder, self.kept = folder, folder + '/mail/all/new/'
+        os.makedirs(self.kept)
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(folder + '/server.pem', folder + '/server.key')
+
+        def judge(_server, _session, _envelope, _mechanism, login):
+            return AuthResult(success=(login.login, login.password) == (b'bob', b's3cret'), handled=False)
+
+        logging.disable(logging.WARNING)  # about what it does itself
+        self.controller = Controller(self, hostname='127.0.0.1', port=free_port(), tls_context=tls,
+                                     authenticator=judge, auth_require_tls=False)
+        self.port = self.controller.port
+        self.controller.start()
+
+    async def handle_RCPT(self, _server, _session, envelope, address, _options):
+        if address == 'no@c.example':
+            return '550 5.1.1 nobody'
+        if address == 'later@c.example':
+            return '450 4.2.0 greylisted'
+        envelope.rcpt_tos.append(address)
+        return '250 2.1.5 ok'
+
+    async def handle_DATA(self, _server, _session, envelope):
+        with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as message:
+            message.write(envelope.original_content.replace(b'\r\n', b'\n'))
+        os.rename(message.name, self.kept + os.path.basename(message.name))
+        return '250 2.0.0 kept'
+
+    def stop(self):
+        self.controller.stop()
 
 
 class Unpacked(Server):
@@ -356,12 +399,13 @@ def check_logins(mta, cases, folder):
     server = ['mail', '--server', f'127.0.0.1:{mta.port}', '--trace']
     code, _, err = run([*server, *tls, *login, '--auth', 'PLAIN', '--eml', '-'], HEADER % b'auth' + BODIES['plain'])
     cases.check(f'{mta.name}: the trace shows TLS, AUTH and CHUNKING, and not the password',
-                code == 0 and '> STARTTLS' in err and '> AUTH PLAIN ***' in err and '> BDAT ' in err and
-                's3cret' not in err, err)
+                code == 0 and '> STARTTLS' in err and '> AUTH PLAIN ***' in err and
+                ('> BDAT ' in err) == mta.chunking and 's3cret' not in err, err)
     mta.delivered(b'<auth@')
     code, out, err = run([*server, *tls, '--user', 'bob', '--password-file', folder + '/wrong', '-f', 'a@b.example',
                           'x@c.example'], b'x\n')
-    cases.check(f'{mta.name}: a wrong password ends with exit code 12', code == 12 and 'deferred' in out, code, out, err)
+    cases.check(f'{mta.name}: a wrong password ends with exit code 12', code == 12 and 'deferred' in out,
+                code, out, err)
 
 
 def check_recipients(mta, cases):
@@ -394,12 +438,13 @@ def check_sendmail(mta, cases):
 
 
 def main():
-    if not os.path.exists(Postfix.daemons + '/master') or os.geteuid() != 0 or not shutil.which('openssl'):
-        print('1..0 # SKIP needs Postfix, openssl and root')
+    if (not os.path.exists(Postfix.daemons + '/master') or os.geteuid() != 0 or not shutil.which('openssl')
+            or not importlib.util.find_spec('aiosmtpd')):
+        print('1..0 # SKIP needs Postfix, aiosmtpd, openssl and root')
         return 0
     cases = Cases()
     # The packages of the others are fetched: only in long runs.
-    for kind in (Postfix, Exim, OpenSMTPD) if os.environ.get('TRAWL_LONG') else (Postfix,):
+    for kind in (Aiosmtpd, Postfix, Exim, OpenSMTPD) if os.environ.get('TRAWL_LONG') else (Aiosmtpd, Postfix):
         with tempfile.TemporaryDirectory(prefix='trawl-mta-') as folder:
             os.chmod(folder, 0o755)
             make_certificates(folder)
