@@ -1,7 +1,6 @@
 #include "mail/smtp_transactions.hpp"
 
 #include "mail/address.hpp"
-#include "mail/idn.hpp"
 
 #include <fmt/format.h>
 
@@ -19,92 +18,7 @@ smtp::status status_of(int family) {
     return smtp::status::unknown;
 }
 
-/// xtext of RFC 3461 §4.
-std::string xtext(std::string_view text) {
-    std::string out;
-    for (char c : text)
-        if (c < '!' || c > '~' || c == '+' || c == '=')
-            out += fmt::format("+{:02X}", static_cast<unsigned char>(c));
-        else
-            out += c;
-    return out;
-}
-
-/// `address` as MAIL and RCPT have it: in ASCII if it can be.
-std::string path(std::string_view address) {
-    return mime::detail::ascii_address(address).value_or(std::string(address));
-}
-
-std::string mail_command(job const& one, capabilities const& can) {
-    auto const& envelope = one.what.envelope;
-    auto const& wants = one.what.parameters;
-    auto line = fmt::format("MAIL FROM:<{}>", path(envelope.sender));
-    if (can.sizes && one.size) line += fmt::format(" SIZE={}", *one.size);
-    if (can.eight_bit && one.eight_bit) line += " BODY=8BITMIME";
-    auto const is_utf8 = [](std::string const& address) { return has_8bit(path(address)); };
-    // What has a header in UTF-8 needs it too (RFC 6531 §3.2); a server that does not offer it gets
-    // such a message as it is.
-    if (can.utf8 && (is_utf8(envelope.sender) || one.utf8 ||
-                     std::any_of(envelope.recipients.begin(), envelope.recipients.end(), is_utf8)))
-        line += " SMTPUTF8";
-    if (wants.require_tls) line += " REQUIRETLS";
-    if (!can.dsn) return line;
-    if (wants.returned != returned::unspecified)
-        line += wants.returned == returned::full ? " RET=FULL" : " RET=HDRS";
-    if (!wants.envelope_id.empty()) line += " ENVID=" + xtext(wants.envelope_id);
-    return line;
-}
-
-std::string recipient_command(job const& one, std::string_view address, capabilities const& can) {
-    auto line = fmt::format("RCPT TO:<{}>", path(address));
-    auto const& when = one.what.parameters.notify;
-    if (!can.dsn || !when.any()) return line;
-    std::string words;
-    for (auto [is, word] : {std::pair{when.never, "NEVER"}, std::pair{when.success, "SUCCESS"},
-                            std::pair{when.failure, "FAILURE"}, std::pair{when.delay, "DELAY"}})
-        if (is) words += (words.empty() ? "" : ",") + std::string(word);
-    line += " NOTIFY=" + words;
-    if (!has_8bit(address)) line += " ORCPT=rfc822;" + xtext(address);
-    return line;
-}
-
 } // namespace
-
-// ---- a message ----
-
-std::string_view header_of(std::string_view message) {
-    for (std::size_t at = 0; (at = message.find('\n', at)) != message.npos; ++at) {
-        auto const next = message.substr(at + 1, 2);
-        if (next.starts_with('\n') || next == "\r\n") return message.substr(0, at);
-    }
-    return message;
-}
-
-void job::open(capabilities const& can) {
-    auto const way = can.utf8        ? mime::transport::utf8
-                     : can.eight_bit ? mime::transport::eight_bit
-                                     : mime::transport::seven_bit;
-    rest = what.content(way);
-    size = rest->size();
-    // Not more than there is, for thousands of small ones may be held.
-    auto const expected = size.value_or(most_held);
-    bytes.resize(std::min<std::uint64_t>(expected, most_held) + 1);
-    bytes.resize(rest->read(bytes));
-    held = bytes.size() <= std::min<std::uint64_t>(expected, most_held);
-    if (held) rest.reset(), size = bytes.size();
-    eight_bit = has_8bit(bytes) || (!held && way != mime::transport::seven_bit);
-    utf8 = has_8bit(header_of(bytes));
-}
-
-void settle_unread(job& one, error const& why) {
-    bool const refused = why.code().category() == mime::category();
-    for (std::size_t i = 0; i < one.answers.size(); ++i) {
-        if (one.decided[i]) continue;
-        one.answers[i].status = refused ? smtp::status::refused : smtp::status::deferred;
-        one.answers[i].text = fmt::format("not sent: {}", why.what());
-        one.decided[i] = true;
-    }
-}
 
 // ---- what is said ----
 
