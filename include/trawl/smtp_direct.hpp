@@ -69,7 +69,8 @@ public:
 /// connections without QUIT.
 class direct {
 public:
-    /// Throws error(errc::bad_value) for tls::implicit.
+    /// With mta_sts it reads the authorities, if this process has not yet: that blocks for some 50 ms.
+    /// Throws error: errc::bad_value for tls::implicit; what is wrong with ca_file.
     direct(asio::any_io_executor executor, dns::resolver& names, direct_options how);
     direct(direct const&) = delete;
     direct& operator=(direct const&) = delete;

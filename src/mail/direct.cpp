@@ -1,10 +1,12 @@
 #include "mail/direct.hpp"
 
 #include "mail/address.hpp"
+#include "mail/characters.hpp"
 #include "mail/dane.hpp"
 #include "mail/idn.hpp"
 #include "mail/smtp_connection.hpp"
 #include "mail/sts_cache.hpp"
+#include "net/authorities.hpp"
 
 #include <trawl/limiter.hpp>
 #include <trawl/task_group.hpp>
@@ -17,21 +19,14 @@
 
 namespace trawl::smtp {
 namespace detail {
-namespace {
 
-std::string lower(std::string text) {
-    for (char& c : text)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return text;
-}
-
-} // namespace
+using mime::detail::lower;
 
 std::vector<domain_group> by_domain(std::vector<std::string> const& recipients) {
     std::vector<domain_group> groups;
     std::map<std::string, std::size_t> known;
     for (std::size_t i = 0; i < recipients.size(); ++i) {
-        auto domain = lower(std::string(mime::detail::domain_of(recipients[i])));
+        auto domain = lower(mime::detail::domain_of(recipients[i]));
         obstacle none;
         try {
             domain = lower(mime::detail::to_ascii(domain));
@@ -146,6 +141,7 @@ direct::direct(asio::any_io_executor executor, dns::resolver& names, direct_opti
     if (how.tls == tls::implicit)
         throw error(errc::bad_value, "smtp direct",
                     "exchangers do not speak TLS from the first byte");
+    if (how.mta_sts && how.tls != tls::none) (void)net::authorities(how.ca_file);
     state_ = std::make_unique<state>(std::move(executor), names, std::move(how));
 }
 direct::~direct() = default;

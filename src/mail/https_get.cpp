@@ -1,6 +1,7 @@
 #include "mail/https_get.hpp"
 
 #include "mail/address.hpp"
+#include "mail/characters.hpp"
 #include "net/tls.hpp"
 
 #include <trawl/net.hpp>
@@ -16,18 +17,8 @@
 namespace trawl::smtp::detail {
 namespace {
 
-std::string lower(std::string_view text) {
-    std::string made(text);
-    for (char& c : made)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return made;
-}
-
-std::string_view trimmed(std::string_view text) {
-    auto const begin = std::min(text.find_first_not_of(" \t"), text.size());
-    text.remove_prefix(begin);
-    return text.substr(0, text.find_last_not_of(" \t") + 1);
-}
+using mime::detail::lower;
+using mime::detail::trimmed;
 
 /// All of `text` as a number without sign.
 bool read_number(std::string_view text, std::uint64_t& into, int base) {

@@ -1,5 +1,7 @@
 #include "mail/route.hpp"
 
+#include "mail/characters.hpp"
+
 #include <trawl/task_group.hpp>
 
 #include <fmt/format.h>
@@ -14,10 +16,7 @@ constexpr std::size_t most_addresses = 16;
 
 std::string canonical(std::string_view name) {
     if (name.size() > 1 && name.ends_with('.')) name.remove_suffix(1);
-    std::string lower(name);
-    for (char& c : lower)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return lower;
+    return mime::detail::lower(name);
 }
 
 obstacle refused(std::string enhanced, std::string text) {

@@ -10,16 +10,11 @@ namespace trawl::smtp::detail {
 namespace {
 
 using mime::detail::is_alnum;
+using mime::detail::lower;
+using mime::detail::trimmed;
 
 constexpr std::size_t most_patterns = 1000;
 constexpr std::chrono::seconds longest_age{31'557'600}; // RFC 8461 §3.2: about a year
-
-std::string_view trimmed(std::string_view text) {
-    auto const is_blank = [](char c) { return c == ' ' || c == '\t'; };
-    while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
-    while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
-    return text;
-}
 
 /// `text` up to `separator`, which is taken off with it.
 std::string_view cut(std::string_view& text, char separator) {
@@ -27,13 +22,6 @@ std::string_view cut(std::string_view& text, char separator) {
     auto const piece = text.substr(0, end);
     text.remove_prefix(std::min(end + 1, text.size()));
     return piece;
-}
-
-std::string lower(std::string_view text) {
-    std::string made(text);
-    for (char& c : made)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return made;
 }
 
 /// What stands before the separator of a field: RFC 8461 §3.1, sts-ext-name.

@@ -1,5 +1,7 @@
 #include "net/tls.hpp"
 
+#include "net/authorities.hpp"
+
 #include <asio/ip/address.hpp>
 #include <asio/ssl/context.hpp>
 #include <asio/ssl/error.hpp>
@@ -105,14 +107,7 @@ struct tls_context::state {
         bool const by_chain = options.verify && (pins.empty() || by_dane());
         context.set_verify_mode(by_chain ? ssl::verify_peer : ssl::verify_none);
         if (!by_chain || by_dane()) return;
-        std::error_code failure;
-        if (options.ca_file.empty())
-            context.set_default_verify_paths(failure);
-        else
-            context.load_verify_file(options.ca_file, failure);
-        if (failure)
-            throw error(failure, "certificates " +
-                                     (options.ca_file.empty() ? "of the system" : options.ca_file));
+        SSL_CTX_set1_cert_store(context.native_handle(), authorities(options.ca_file).get());
     }
 
     tls_options options;
