@@ -32,6 +32,27 @@ TEST_CASE("a TLS session is resumed on the next connection", "[mail]") {
     }
 }
 
+TEST_CASE("authorities that were replaced on disk are believed from the next client on", "[mail]") {
+    with_tls_server(
+        {}, [](tls_server& server, smtp::options how, auto const& folder) -> awaitable<> {
+            auto executor = co_await asio::this_coro::executor;
+            auto const file = folder / "believed.pem";
+            how.ca_file = file;
+            for (auto const* now : {"other.pem", "ca.pem", "ca.pem", "other.pem"}) {
+                write_file(file, read_file(folder / now) + '\n' + std::string(now) + '\n');
+                smtp::options same;
+                same.addresses = how.addresses, same.port = how.port, same.tls = how.tls;
+                same.host = how.host, same.ca_file = how.ca_file, same.limits = how.limits;
+                smtp::client client(executor, std::move(same));
+                auto message = letter();
+                auto const seen = co_await attempt(client, std::move(message));
+                CHECK(seen.receipt.has_value() == (now == std::string_view("ca.pem")));
+                co_await client.quit();
+            }
+            CHECK(server.messages == 2);
+        });
+}
+
 TEST_CASE("a server that asks for a certificate gets ours, and nobody without one", "[mail]") {
     tls_server::settings settings;
     settings.asks = true;
