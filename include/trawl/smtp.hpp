@@ -108,6 +108,9 @@ struct outgoing {
     /// message of any size costs no memory. What it throws, and what reading throws, is the answer
     /// for all recipients: refused for an error of mime::category(), else deferred.
     std::function<std::unique_ptr<mime::source>(mime::transport way)> content;
+    /// When there is one: awaited on a connection that stands, before anything is said of the message
+    /// there, and again should it be sent on another. What it throws is the answer as of content.
+    std::function<awaitable<>()> before;
     smtp::parameters parameters; ///< what is asked of the servers
 
     /// The letter to its own envelope. Throws as message::envelope().
@@ -120,6 +123,8 @@ struct outgoing {
 struct receipt {
     std::string message_id;            ///< that of the message
     std::vector<recipient> recipients; ///< in the envelope's order
+    /// Of send_all: why no connection could be had for the message; no code otherwise.
+    std::error_code failure{};
     /// Recipients with that status.
     std::size_t count(status s) const noexcept;
     /// Whether no recipient has another one.

@@ -48,10 +48,10 @@ struct direct_options {
 class journal {
 public:
     virtual ~journal() = default;
-    /// The message goes out to these, on the executor's thread, and nothing of it has been sent
-    /// before this returns. From then on each is unknown until answered. What it throws ends the
-    /// attempt as a failed connection does.
-    virtual void sending(std::vector<std::size_t> const& recipients) = 0;
+    /// The message goes out to these: there is a connection, and nothing of the message is said on it
+    /// before this returns. From then on each is unknown until answered. An error that it throws
+    /// defers them.
+    virtual awaitable<> sending(std::vector<std::size_t> recipients) = 0;
     /// An exchanger's answers for these; those deferred may be tried at the next one.
     virtual awaitable<> answered(std::vector<std::size_t> recipients,
                                  std::vector<recipient> answers) = 0;

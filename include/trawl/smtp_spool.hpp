@@ -47,8 +47,7 @@ struct spool_options {
 /// unknown: the message may have arrived, so that it is not sent again. The files are readable text
 /// before and behind the message. Several processes may use one folder.
 ///
-/// Not thread-safe. Files are handled in jobs of the pool, but for one fdatasync(2) before each
-/// transaction. Pool and `direct` outlive what was started.
+/// Not thread-safe. Files are handled in jobs of the pool. Pool and `direct` outlive what was started.
 class spool {
 public:
     /// Makes the folders (blocks shortly). Throws error, the system's reason.
@@ -58,15 +57,17 @@ public:
     ~spool();
 
     /// Keeps a message, due at once, and returns its name; it is on disk then. Throws error for an
-    /// envelope that cannot be sent, and the system's reason when it cannot be written. Cancelled,
-    /// it may or may not have kept it.
+    /// envelope that cannot be sent, and the system's reason when it cannot be written, or not be made
+    /// safe against a crash: it is not kept then, and nobody has sent it. Cancelled, it may or may not
+    /// have kept it.
     awaitable<std::string> put(outgoing one);
 
     /// Tries a message, due or not, and returns the answer for each recipient that was waiting.
     /// Those deferred wait for the next attempt, unless the message has expired: then they are
     /// refused (5.4.7). nullopt when it is not there, another process has it, or it is corrupt.
-    /// Throws error when the answers cannot be written, and as direct::send; cancelled, recipients
-    /// whose transaction had begun are unknown.
+    /// What direct::send throws is a deferral with that reason. Throws error when the file cannot be
+    /// read, or the answers not be written: then it waits as after a deferral, and whoever had a
+    /// transaction is unknown. Cancelled, recipients whose transaction had begun are unknown.
     awaitable<std::optional<receipt>> attempt(std::string name, direct& by);
 
     /// Tries all messages that are due, `at_a_time` of them, and calls `done` for each with its name

@@ -243,12 +243,13 @@ awaitable<bool> direct::state::attempt(smtp::options to, std::vector<std::size_t
         part.envelope.recipients.push_back(mail.what.envelope.recipients[i]);
     bool begun = false, without_tls = false;
     bool const at_will = to.tls == tls::opportunistic;
-    part.content = [&mail, &recipients, &begun](mime::transport way) {
-        auto text = mail.what.content(way);
-        if (mail.notes) mail.notes->sending(recipients);
-        begun = true;
-        return text;
-    };
+    part.content = [&mail](mime::transport way) { return mail.what.content(way); };
+    if (mail.notes)
+        part.before = [&mail, &recipients, &begun]() -> awaitable<> {
+            auto noting = mail.notes->sending(recipients);
+            co_await std::move(noting);
+            begun = true;
+        };
     auto const by = target_of(std::move(to));
     struct user {
         target& of;
@@ -270,7 +271,7 @@ awaitable<bool> direct::state::attempt(smtp::options to, std::vector<std::size_t
     else
         for (std::size_t i = 0; i < recipients.size(); ++i)
             mail.answers.settle(recipients[i], std::move(answers[i]));
-    if (!mail.notes || !begun) co_return without_tls;
+    if (!begun) co_return without_tls;
     answers.clear();
     for (auto const i : recipients) answers.push_back(mail.answers.answers()[i]);
     auto noting = mail.notes->answered(std::move(recipients), std::move(answers));

@@ -62,7 +62,7 @@ void connection::settle(done const& report) {
     while (auto one = talk_->take_finished())
         report(one->what.tag, {one->what.message_id, std::move(one->answers)});
     if (talk_->at() != phase::closed) return;
-    auto const why = std::string(failure().what());
+    auto const why = failure();
     while (auto one = talk_->take_unsent()) {
         if (++one->attempts < most_attempts)
             to_->returned.push_back(std::move(one));
@@ -71,8 +71,10 @@ void connection::settle(done const& report) {
     }
 }
 
-void connection::give_up(job_ptr one, std::string const& why, done const& report) {
-    report(one->what.tag, everybody(one->what, smtp::status::deferred, why));
+void connection::give_up(job_ptr one, error const& why, done const& report) {
+    auto made = everybody(one->what, smtp::status::deferred, why.what());
+    made.failure = why.code();
+    report(one->what.tag, std::move(made));
 }
 
 /// A connection that takes a message, the present one or a new one; false when there is none, for
@@ -84,14 +86,14 @@ awaitable<bool> connection::ready(std::size_t most, std::function<void()> const&
     try {
         co_await start();
         if (talk_->at() == phase::ready) {
-            to_->unreachable.clear();
+            to_->unreachable.reset();
             if (opened) opened();
             co_return true;
         }
-        to_->unreachable = failure().what();
+        to_->unreachable = failure();
         if (talk_->failure().may_quit) co_await say_quit();
     } catch (error const& e) {
-        to_->unreachable = e.what();
+        to_->unreachable = e;
     }
     drop();
     // Whoever shares the work may still be served; the last one tries again after a while.
@@ -120,15 +122,21 @@ awaitable<> connection::send_all(queue<outgoing>& from, done const& report, pace
                 to_->returned.push_back(std::move(one));
                 co_return;
             }
-            give_up(std::move(one), to_->unreachable, report);
+            give_up(std::move(one), *to_->unreachable, report);
             continue;
         }
-        begin(std::move(one));
+        if (one->what.before)
+            co_await announce_and_begin(std::move(one));
+        else
+            begin(std::move(one));
         while (!talk_->settled()) {
             while (!pace && talk_->wants_more() && (most == 0 || begun_ < most)) {
                 auto another = co_await next(from, false, nullptr, report);
                 if (!another) break;
-                begin(std::move(another));
+                if (another->what.before)
+                    co_await announce_and_begin(std::move(another));
+                else
+                    begin(std::move(another));
             }
             co_await step();
             settle(report);

@@ -313,6 +313,21 @@ awaitable<> connection::quit() {
     drop();
 }
 
+/// begin() for a message with outgoing::before.
+awaitable<> connection::announce_and_begin(job_ptr one) {
+    std::optional<error> refused;
+    try {
+        auto announcing = one->what.before();
+        co_await std::move(announcing);
+    } catch (error const& e) {
+        refused = e;
+    }
+    if (refused)
+        talk_->refuse(std::move(one), *refused);
+    else
+        begin(std::move(one));
+}
+
 void connection::begin(job_ptr one) {
     ++begun_;
     try {
@@ -337,7 +352,10 @@ awaitable<receipt> connection::send(job_ptr one) {
         bool const kept = talk_ != nullptr;
         if (!kept) co_await start();
         if (talk_->at() == phase::ready) {
-            begin(one);
+            if (one->what.before)
+                co_await announce_and_begin(one);
+            else
+                begin(one);
             co_await advance();
         }
         if (auto ended = talk_->take_finished()) {

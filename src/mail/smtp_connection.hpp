@@ -33,10 +33,10 @@ struct destination {
     bool verifies() const noexcept;
 
     smtp::options options;
-    std::deque<job_ptr> returned; ///< to be sent again by whoever has a connection
-    std::size_t members = 0;      ///< connections that share the work of send_all
-    std::string unreachable;      ///< why the last attempt to connect failed
-    time_point hold_off{};        ///< no other attempt before
+    std::deque<job_ptr> returned;     ///< to be sent again by whoever has a connection
+    std::size_t members = 0;          ///< connections that share the work of send_all
+    std::optional<error> unreachable; ///< why the last attempt to connect failed
+    time_point hold_off{};            ///< no other attempt before
 
 private:
     std::shared_ptr<net::tls_context> tls_;
@@ -87,9 +87,10 @@ private:
     std::chrono::milliseconds limit() const;
     awaitable<job_ptr> next(queue<outgoing>& from, bool wait, pacer* pace, done const& report);
     awaitable<bool> ready(std::size_t most, std::function<void()> const& opened);
+    awaitable<> announce_and_begin(job_ptr one);
     void begin(job_ptr one);
     void settle(done const& report);
-    void give_up(job_ptr one, std::string const& why, done const& report);
+    void give_up(job_ptr one, error const& why, done const& report);
     void drop() noexcept {
         talk_.reset();
         wire_.reset();

@@ -42,29 +42,39 @@ namespace {
 class notes : public journal {
 public:
     notes(entry_file& file, offload_pool& files, std::vector<std::size_t> numbers)
-        : file_(file), files_(files), lane_(files.make_strand()), numbers_(std::move(numbers)) {}
+        : file_(file), files_(files), lane_(files.make_strand()), numbers_(std::move(numbers)),
+          open_(numbers_.size()) {}
 
-    void sending(std::vector<std::size_t> const& recipients) override {
+    awaitable<> sending(std::vector<std::size_t> recipients) override {
         std::vector<std::size_t> numbers;
         for (auto const i : recipients) numbers.push_back(numbers_[i]);
-        file_.append(detail::sending_line(numbers));
+        co_await write(detail::sending_line(numbers));
+        for (auto const i : recipients) open_[i] = true;
     }
     awaitable<> answered(std::vector<std::size_t> recipients,
                          std::vector<recipient> answers) override {
         std::string lines;
         for (std::size_t i = 0; i < recipients.size(); ++i)
             lines += detail::answer_line(numbers_[recipients[i]], answers[i]);
+        co_await write(std::move(lines));
+        for (auto const i : recipients) open_[i] = false;
+    }
+    /// A transaction with this one has begun, and no answer is written down.
+    bool is_open(std::size_t recipient) const { return open_[recipient]; }
+
+private:
+    /// Several domains may answer at a time; what they said is kept though it is time to stop.
+    awaitable<> write(std::string lines) {
         auto work = [this, lines = std::move(lines)] { file_.append(lines); };
-        // Several domains may answer at a time; what they said is kept though it is time to stop.
         auto writing = files_.run(lane_, std::move(work));
         co_await shielded(std::move(writing));
     }
 
-private:
     entry_file& file_;
     offload_pool& files_;
     offload_pool::strand lane_;
     std::vector<std::size_t> numbers_;
+    std::vector<bool> open_;
 };
 
 } // namespace
@@ -122,7 +132,12 @@ std::vector<recipient> spool::state::conclude(entry_file& file,
 /// Writes `lines`, and ends the message when nobody waits any more.
 awaitable<> spool::state::settle(entry_file& file, std::string lines) {
     auto work = [this, &file, lines = std::move(lines)] {
-        file.append(lines);
+        try {
+            file.append(lines);
+        } catch (error const&) { // a full disk still takes the time of the next attempt
+            file.set_due(file.entry.next);
+            throw;
+        }
         if (file.entry.waiting().empty())
             folder.finish(file, !file.entry.all_accepted());
         else
@@ -160,9 +175,18 @@ awaitable<std::optional<receipt>> spool::state::attempt(std::string name, direct
             return mime::content(entry.text_for(way)).open();
         };
         notes written(*file, files, tried);
-        auto sending = by.send(std::move(one), written);
-        auto done = co_await std::move(sending);
-        auto answers = conclude(*file, tried, std::move(done.recipients), lines);
+        std::vector<recipient> heard;
+        try {
+            auto sending = by.send(std::move(one), written);
+            auto done = co_await std::move(sending);
+            heard = std::move(done.recipients);
+        } catch (error const& e) { // counts as an attempt, so that the next one is later
+            for (std::size_t i = 0; i < tried.size(); ++i)
+                heard.push_back({entry.recipients[tried[i]].address,
+                                 written.is_open(i) ? status::unknown : status::deferred, 0, "",
+                                 e.what()});
+        }
+        auto answers = conclude(*file, tried, std::move(heard), lines);
         made.recipients.insert(made.recipients.end(), answers.begin(), answers.end());
     }
     auto ending = settle(*file, std::move(lines));

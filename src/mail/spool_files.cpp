@@ -96,9 +96,9 @@ void entry_file::append(std::string_view lines) {
     }
 }
 
-void entry_file::set_due(std::int64_t when) {
+void entry_file::set_due(std::int64_t when) noexcept {
     timespec const times[] = {{0, UTIME_OMIT}, {static_cast<time_t>(when), 0}};
-    if (::futimens(descriptor_, times) != 0) fail(path);
+    (void)::futimens(descriptor_, times);
 }
 
 spool_folder::spool_folder(std::filesystem::path where) : where_(std::move(where)) {
@@ -115,22 +115,22 @@ spool_folder::spool_folder(std::filesystem::path where) : where_(std::move(where
 std::string spool_folder::add(spooled const& one) const {
     std::random_device random;
     auto const name = fmt::format("{:010x}-{:08x}{:08x}", one.created, random(), random());
-    auto const path = where_ / "tmp" / name;
+    auto const path = where_ / "tmp" / name, queued = where_ / "queue" / name;
     auto const bytes = write_entry(one);
-    {
-        entry_file file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-        file.path = path.string();
-        if (file.descriptor() < 0) fail(path.string());
-        try {
-            file.append(bytes);
-            file.set_due(one.next);
-            if (::fsync(file.descriptor()) != 0) fail(path.string());
-        } catch (error const&) {
-            ::unlink(path.c_str());
-            throw;
-        }
+    entry_file file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    file.path = path.string();
+    if (file.descriptor() < 0) fail(path.string());
+    try {
+        if (::flock(file.descriptor(), LOCK_EX | LOCK_NB) != 0) fail(path.string());
+        file.append(bytes);
+        file.set_due(one.next);
+        if (::fsync(file.descriptor()) != 0) fail(path.string());
+        move(path, queued);
+    } catch (error const&) { // whoever gets it sends it another way
+        ::unlink(path.c_str());
+        ::unlink(queued.c_str());
+        throw;
     }
-    move(path, where_ / "queue" / name);
     return name;
 }
 

@@ -24,8 +24,9 @@ public:
 
     /// Adds lines, which are on disk when it returns. From any thread.
     void append(std::string_view lines);
-    /// The file's time tells when the message is due, so that nobody has to read it before.
-    void set_due(std::int64_t when);
+    /// The file's time tells when the message is due, so that nobody has to read it before. One that
+    /// cannot be set costs no more than that.
+    void set_due(std::int64_t when) noexcept;
 
     int descriptor() const noexcept { return descriptor_; }
     std::string name, path;
@@ -41,7 +42,8 @@ public:
     /// Makes what is missing, for the owner only.
     explicit spool_folder(std::filesystem::path where);
 
-    /// Writes a new message and returns its name.
+    /// Writes a new message and returns its name; nobody can open it before it is safe on disk, and
+    /// when this throws it is not kept.
     std::string add(spooled const& one) const;
 
     enum class state { open, absent, busy, corrupt };

@@ -269,11 +269,12 @@ TEST_CASE("a journal hears of a message before it is sent and of each answer", "
     struct notebook : smtp::journal {
         std::string text;
         mail_host* at = nullptr;
-        void sending(std::vector<std::size_t> const& recipients) override {
+        awaitable<> sending(std::vector<std::size_t> recipients) override {
             text += "sending";
             for (auto const i : recipients) text += ' ' + std::to_string(i);
             text += '\n';
             CHECK(at->messages.empty());
+            co_return;
         }
         awaitable<> answered(std::vector<std::size_t> recipients,
                              std::vector<smtp::recipient> answers) override {

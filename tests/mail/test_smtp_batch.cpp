@@ -76,6 +76,36 @@ TEST_CASE("a client sends all of a queue over one connection", "[mail]") {
     CHECK(server.messages().size() == 200);
 }
 
+TEST_CASE("what goes before a message is awaited, and may keep it back", "[mail]") {
+    test::smtp_sink server({});
+    outcomes seen;
+    std::vector<std::uint64_t> announced;
+    auto const before = [&](std::uint64_t tag) -> awaitable<> {
+        co_await yield();
+        if (tag == 1) throw error(std::make_error_code(std::errc::no_space_on_device), "notes");
+        announced.push_back(tag);
+    };
+    auto const main = [&]() -> awaitable<> {
+        auto executor = co_await asio::this_coro::executor;
+        smtp::client client(executor, plain_to(server.port));
+        queue<smtp::outgoing> messages(10);
+        for (std::uint64_t tag = 0; tag < 4; ++tag) {
+            auto one = numbered(tag);
+            one.before = [&before, tag] { return before(tag); };
+            CHECK(messages.try_push(std::move(one)) == queue_status::ok);
+        }
+        messages.close();
+        std::function<void(std::uint64_t, smtp::receipt)> const done = std::ref(seen);
+        co_await client.send_all(messages, done);
+        co_await client.quit();
+    };
+    test::run(main);
+    CHECK(announced == std::vector<std::uint64_t>{0, 2, 3});
+    CHECK(seen.count(status::accepted) == 3);
+    CHECK(seen.seen[1] == status::deferred);
+    CHECK(server.messages().size() == 3);
+}
+
 TEST_CASE("a pool sends each message once, over as many connections as are allowed", "[mail]") {
     test::smtp_sink server({});
     outcomes seen;
