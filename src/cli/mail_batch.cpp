@@ -139,6 +139,7 @@ public:
 
 private:
     int exit_code() const {
+        if (denied_ && report_.unheard()) return bad_secret;
         if (unreached_ || report_.unheard()) return nothing_reached;
         return failed_ || !report_.all_accepted() ? some_failed : all_well;
     }
@@ -153,6 +154,7 @@ private:
         std::function<void(std::uint64_t, smtp::receipt)> const done = [this](std::uint64_t line,
                                                                               smtp::receipt sent) {
             under_way_.erase(line);
+            denied_ |= sent.failure == smtp::errc::auth_denied;
             report_.show(line, sent);
         };
         auto const body = [&](task_group& group) -> awaitable<> {
@@ -204,7 +206,7 @@ private:
     queue<smtp::outgoing> ready_;
     std::map<std::uint64_t, smtp::receipt>
         under_way_; ///< by line: what is said when we are stopped
-    bool failed_ = false, unreached_ = false;
+    bool failed_ = false, unreached_ = false, denied_ = false;
 };
 
 /// `text` as an mbox has it (mboxrd): lines that look like its separator are quoted.

@@ -406,6 +406,10 @@ def check_logins(mta, cases, folder):
                           'x@c.example'], b'x\n')
     cases.check(f'{mta.name}: a wrong password ends with exit code 12', code == 12 and 'deferred' in out,
                 code, out, err)
+    code, out, err = run([*server, *tls, '--user', 'bob', '--password-file', folder + '/wrong', '--batch', '-'],
+                         b'{"from":"a@b.example","to":"x@c.example","text":"t"}\n' * 20)
+    cases.check(f'{mta.name}: so does a batch, which does not try it for every message', code == 12 and
+                out.count(': deferred (') == 20 and err.count('> AUTH') <= 5, code, out, err)
 
 
 def check_recipients(mta, cases):
