@@ -190,7 +190,7 @@ for workload in ${workloads//,/ }; do
                 ;;
             flood:threads | flood:asyncssh | flood:paramiko) one flood "$tool" lab "$flooded" 64 1 "$flood" 10000000 ;;
             idle:library)
-                files=$((($(ulimit -n) - 200) / 2)) # two for each session
+                files=$((($(ulimit -n) - size - 200) / 2)) # two for each session on both sides, and one for each host of the lab
                 hosts $((size < 100 ? size : 100)) >"$work/hosts"
                 "$library" idle "${port[lab]}" "$user" "${key[lab]}" "${known[lab]}" 64 $((idle < files ? idle : files)) 'echo ok' \
                     <"$work/hosts" >>"$work/idle" 2>>"$work/idle.log"
