@@ -119,7 +119,8 @@ TEST_CASE("10,000 probes at once are all answered with the default buffer", "[ic
         icmp::pinger pinger(executor, {.receive_buffer = 0});
         std::size_t answered = 0;
         auto one = [&](asio::ip::address target) -> awaitable<> {
-            if (co_await pinger.probe(target)) ++answered;
+            auto const reply = co_await pinger.probe(target);
+            if (reply) ++answered;
         };
         auto body = [&](task_group& group) -> awaitable<> {
             for (std::uint32_t i = 0; i < 10000; ++i)

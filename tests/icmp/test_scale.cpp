@@ -62,7 +62,9 @@ TEST_CASE("echoes of a sweep that are out at once take 32 bytes each, and none i
             };
             auto body = [&](task_group& group) -> awaitable<> {
                 group.spawn(watch());
-                while (!(co_await sweep.next_batch()).empty()) {
+                for (bool more = true; more;) {
+                    auto const batch = co_await sweep.next_batch();
+                    more = !batch.empty();
                 }
             };
             co_await with_group(body);

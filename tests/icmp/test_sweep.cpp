@@ -226,7 +226,7 @@ TEST_CASE("other coroutines run while a sweep does", "[icmp]") {
         };
         auto body = [&](task_group& group) -> awaitable<> {
             group.spawn_background(tick());
-            while (co_await sweep.next_up()) ++found;
+            while (auto const host = co_await sweep.next_up()) ++found;
         };
         co_await with_group(body);
         CHECK(found == 32768);
@@ -257,10 +257,11 @@ TEST_CASE("two sweeps and probes share a pinger", "[icmp]") {
         std::size_t up[2] = {}, probed = 0;
         auto run_sweep = [&](std::string targets, std::size_t& found) -> awaitable<> {
             icmp::sweep sweep(pinger, targets::parse(targets));
-            while (co_await sweep.next_up()) ++found;
+            while (auto const host = co_await sweep.next_up()) ++found;
         };
         auto run_probe = [&](asio::ip::address target) -> awaitable<> {
-            if (co_await pinger.probe(target)) ++probed;
+            auto const reply = co_await pinger.probe(target);
+            if (reply) ++probed;
         };
         auto body = [&](task_group& group) -> awaitable<> {
             group.spawn(run_sweep("127.1.0.0/20", up[0]));

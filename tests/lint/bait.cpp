@@ -67,6 +67,17 @@ awaitable<> asserts() {
     REQUIRE_FALSE(co_await empty()); // bait: assertion
 }
 
+awaitable<bool> without_locals(std::string name) {
+    if (co_await count(name) == 0) co_return false; // bait: condition
+    try {
+        while (co_await count(name) > 1) // bait: condition
+            co_await wait();
+    } catch (std::exception const&) {
+        co_return count > none;
+    }
+    co_return true;
+}
+
 class holder {
     awaitable<> method() {
         for (int i = 0; i < 3; ++i) {
@@ -76,6 +87,14 @@ class holder {
                 note("no co_await here", [i] { return i; });
             }
         }
+    }
+    awaitable<> other() const {
+        auto each = [this]() -> awaitable<> {
+            switch (co_await count(this)) { // bait: condition
+            case 1: co_return;
+            }
+        };
+        if (co_await count(this)) co_await each();
     }
 };
 

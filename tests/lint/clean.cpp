@@ -57,4 +57,16 @@ awaitable<> named_first(std::string s, std::vector<int> numbers) {
     asio::co_spawn(io, again, [s](std::exception_ptr) { use(s); });
 }
 
+awaitable<bool> names_beside_a_condition(std::string name) {
+    if (co_await count(name) == 0) co_return false;
+    while (busy(name)) co_await wait();
+    std::map<int, std::string> all{};
+    co_return true;
+}
+
+awaitable<bool> a_condition_declares(std::string name) {
+    while (auto more = co_await next(name)) use(name);
+    co_return co_await count(name) == 0;
+}
+
 } // namespace clean

@@ -18,6 +18,7 @@ RULES = {
     "await-in-braces": "co_await inside a braced initialiser: name its value first",
     "await-in-capture": "co_await inside a capture list: name its value first",
     "conditional": "co_await in an arm of ?: : write if and else",
+    "condition": "co_await in a condition, in a coroutine without a local variable: it resumes at a wrong place, name the result first",
     "default-argument": "a braced default argument of a coroutine: add an overload",
     "dangling-closure": "a coroutine lambda called at once outside co_await: its captures die before it does",
     "banned": "broken in Asio 1.22 (research: asio): ",
@@ -238,6 +239,50 @@ def check_defaults(tokens, report):
             parameter = []
 
 
+def is_function(tokens, i):
+    """Whether the block tokens[i] is the body of a function."""
+    for j in range(i - 1, -1, -1):
+        if tokens[j].text == ";" or tokens[j].kind in ("block", "lambda"):
+            return False
+        if tokens[j].kind == "arguments":
+            return bool(j) and tokens[j - 1].text != "catch"
+    return False
+
+
+NO_TYPE = {"return", "co_return", "co_await", "co_yield", "throw", "else", "do", "case", "goto", "new", "delete", "using", "typename",
+           "if", "while", "for", "switch", "try", "catch", "constexpr", "not", "and", "or", "break", "continue", "default"}
+
+
+def declares(tokens):
+    """Whether there is a local variable in the body of a function: `auto x`, `T x`, `ns::t<U> const x`."""
+    for expression in statements(tokens):
+        texts = [t.text for t in expression if t.text != ":" or t is not expression[0]]
+        if {"auto", "const", "static"} & set(texts[:2]):
+            return True
+        words = [bool(re.match(r"[A-Za-z_]", text)) for text in texts]
+        for i in range(len(texts) - 1):
+            if words[i] and words[i + 1] and texts[i] not in NO_TYPE:
+                return True
+        if len(texts) > 2 and words[0] and "<" in texts[1:4] and any(a in (">", "*", "&") and w for a, w in zip(texts[2:], words[3:])):
+            return True
+    return any(declares(t.group) for t in tokens if t.kind in ("block", "control"))
+
+
+def check_conditions(body, report):
+    """A coroutine's body: co_await in the condition of if, while or switch wants a local variable beside it."""
+    def conditions(tokens):
+        for i, token in enumerate(tokens):
+            if token.kind == "control" and tokens[i - 1].text != "for" and awaits(token.group):
+                yield token.line
+            if token.kind in ("block", "control"):
+                yield from conditions(token.group)
+
+    lines = list(conditions(body))
+    if lines and not declares(body):
+        for line in lines:
+            report("condition", line)
+
+
 def check_level(tokens, report):
     for expression in statements(tokens):
         check_expression(expression, report)
@@ -246,9 +291,11 @@ def check_level(tokens, report):
 
 
 def descend(tokens, report):
-    for token in tokens:
+    for i, token in enumerate(tokens):
         if token.group is None:
             continue
+        if token.kind == "lambda" or token.kind == "block" and is_function(tokens, i):
+            check_conditions(token.group, report)
         if token.kind in ("lambda", "block", "control"):
             check_level(token.group, report)
         else:

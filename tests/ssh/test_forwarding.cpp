@@ -399,7 +399,7 @@ TEST_CASE("many ports are asked for at once while output pours", "[ssh][forward]
     auto body = [](ssh::session& host, std::uint16_t port) -> awaitable<> {
         auto noise = co_await host.start("yes");
         auto drain = [&]() -> awaitable<> {
-            while (co_await noise.read()) {
+            while (auto const bytes = co_await noise.read()) {
             }
         };
         auto one = [&]() -> awaitable<> {
