@@ -74,9 +74,9 @@ TEST_CASE("types have names in both cases", "[dns]") {
 TEST_CASE("an answer tells its name, its least ttl and whether it was proved", "[dns]") {
     packet made;
     made.head(0x20, 3).question(1);
-    made.record(5, 30, "\4real\xc0\x10"s);                   // web.example is real.example
-    made.record(1, 300, "\1\2\3\4"s, 0xc000 | 12 + 17 + 12); // which has that address
-    made.record(1, 300, "\5\6\7\x08"s);                      // not ours: web.example is an alias
+    made.record(5, 30, "\4real\xc0\x10"s);                     // web.example is real.example
+    made.record(1, 300, "\1\2\3\4"s, 0xc000 | (12 + 17 + 12)); // which has that address
+    made.record(1, 300, "\5\6\7\x08"s);                        // not ours: web.example is an alias
     auto const found = made.read(type::a);
     CHECK(found.status == status::answered);
     CHECK(found.values.size() == 1);
