@@ -24,7 +24,7 @@ public:
     stored_file& operator=(stored_file const&) = delete;
     virtual ~stored_file() = default;
 
-    virtual std::uint64_t size() const = 0;
+    virtual std::uint64_t size() const = 0; ///< bytes
     /// Fills `into` with what stands at `offset`; returns how much that is, less only where the
     /// file ends. May be called from several threads at once.
     virtual std::size_t read(std::uint64_t offset, std::span<char> into) const = 0;
@@ -105,9 +105,10 @@ public:
     /// code; EEXIST for a file that is there, which stays.
     static store_key make(std::filesystem::path const& file);
     explicit store_key(std::array<unsigned char, 32> const& bytes); ///< for who keeps it elsewhere
-    store_key(store_key&&) noexcept = default;
-    store_key& operator=(store_key&&) noexcept = default;
+    store_key(store_key&&) noexcept = default;                      ///< the other has no bytes then
+    store_key& operator=(store_key&&) noexcept = default;           ///< as the move constructor
 
+    /// The 32 bytes, valid as long as this object.
     std::string_view bytes() const noexcept { return bytes_.view(); }
 
 private:

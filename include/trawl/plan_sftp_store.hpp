@@ -16,16 +16,16 @@ namespace trawl::plan {
 
 /// sftp://[USER@]HOST[:PORT]/PATH; "/~/PATH" begins at the login's home.
 struct sftp_place {
-    std::string user; ///< empty: not said
-    std::string host; ///< name or address, without brackets
-    std::optional<std::uint16_t> port;
-    std::string path;
+    std::string user;                  ///< empty: not said
+    std::string host;                  ///< name or address, without brackets
+    std::optional<std::uint16_t> port; ///< absent: not said
+    std::string path;                  ///< absolute, or relative to the home of the login
 
+    /// The place as it is written above, for messages.
     std::string url() const;
 };
 /// nullopt for what does not begin with "sftp://". Throws error(bad_target) for a place that is
-/// none: no host, several, no path, a password
-/// (which everybody would see).
+/// none: no host, several, no path, a password (which everybody would see).
 std::optional<sftp_place> parse_sftp_place(std::string_view text);
 
 /// A folder on a server. Streams: a backup needs no room on this machine, and of an archive no more

@@ -15,8 +15,8 @@ namespace trawl::sftp {
 /// those of client.
 class file {
 public:
-    file(file&&) noexcept;
-    file& operator=(file&&) noexcept;
+    file(file&&) noexcept;            ///< the other may only be destroyed or assigned to
+    file& operator=(file&&) noexcept; ///< closes its own first, as the destructor does
     file(file const&) = delete;
     file& operator=(file const&) = delete;
     ~file(); ///< closes; does not wait
