@@ -18,7 +18,7 @@ shift $((OPTIND - 1))
 : "${megabytes:=$([[ $delay ]] && echo 64 || echo 512)}"
 trawl=$(readlink -f "${1:-$here/../build/src/cli/trawl}")
 say() { printf 'sftp.sh: %s\n' "$*" >&2; }
-[[ -x $trawl ]] || { say "no $trawl: build it, or name another as the last argument"; exit 1; }
+[[ -f $trawl && -x $trawl ]] || { say "no $trawl: build it, or name another as the last argument"; exit 1; }
 
 place=${TMPDIR:-$([[ -w /dev/shm ]] && echo /dev/shm || echo /tmp)}
 work=$(mktemp -d "$place/trawl-bench.XXXXXX") || exit 1

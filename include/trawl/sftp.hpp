@@ -123,9 +123,15 @@ struct options {
     offload_pool* blocking = nullptr; ///< local files are read and written there; without it on two
                                       ///< threads of the client's own. Not owned
     std::chrono::milliseconds timeout{
-        60'000};                   ///< the server may be silent for so long; zero: no bound
-    std::size_t requests = 64;     ///< reads and writes in flight, of all transfers of this client
+        60'000};               ///< the server may be silent for so long; zero: no bound
+    std::size_t requests = 64; ///< reads and writes in flight, of all transfers, on each channel
     std::size_t block = 32 * 1024; ///< bytes of one of them; the server's limit may be lower
+    /// What one channel may have on its way is less than a distant server could send: get() reads
+    /// files of 8 MiB and more over so many channels of the session, where the round trip is
+    /// `distant` or more. It takes no more than half of ssh::options.max_channels, and does with
+    /// fewer where the server refuses. 1: never over several.
+    std::size_t channels = 4;
+    std::chrono::milliseconds distant{5}; ///< zero: wherever it is
     std::size_t max_entries = 1'000'000; ///< files of one folder, folders of a tree that is copied,
                                          ///< files of one that sync() looks at; more is a failure
 };

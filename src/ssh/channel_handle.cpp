@@ -85,6 +85,11 @@ awaitable<> channel_place::open(channel_handle& what, step when) {
                   "the server gives no further channel");
 }
 
+awaitable<> channel_place::open_at_once(channel_handle& what, step when) {
+    auto const refusal = co_await attempt(what, when);
+    if (refusal) throw *refusal;
+}
+
 awaitable<std::unique_ptr<channel_place>> reserve_channel(state_ptr on, step when) {
     auto const link = on->link;
     if (!link) throw failure(errc::not_connected, phase::channel, on->peer, "connect() first");
@@ -93,6 +98,13 @@ awaitable<std::unique_ptr<channel_place>> reserve_channel(state_ptr on, step whe
         throw failure(trawl::errc::timed_out, phase::channel, on->peer,
                       "all " + std::to_string(on->channels.limit()) + " channels busy");
     co_return std::make_unique<channel_place>(std::move(on), link, std::move(*ticket));
+}
+
+std::unique_ptr<channel_place> spare_channel(state_ptr on) {
+    auto const link = on->link;
+    if (!link || on->channels.in_use() * 2 >= on->channels.limit()) return nullptr;
+    auto ticket = on->channels.try_acquire();
+    return std::make_unique<channel_place>(std::move(on), link, std::move(ticket));
 }
 
 } // namespace trawl::ssh::detail

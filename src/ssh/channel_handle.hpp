@@ -55,10 +55,13 @@ public:
     }
 
     std::shared_ptr<transport> const& link() const noexcept { return link_; }
+    state_ptr const& session() const noexcept { return of_; }
 
     /// Opens `what`, and waits while the server has no channel to give. `what` and this outlive the
     /// call.
     awaitable<> open(channel_handle& what, step when);
+    /// The same, but a server that has none now is a failure.
+    awaitable<> open_at_once(channel_handle& what, step when);
 
 private:
     awaitable<std::optional<failure>> attempt(channel_handle& what, step when);
@@ -72,5 +75,7 @@ private:
 /// Waits for one of options.max_channels. Throws failure when the session is not connected, or the
 /// step's time is up.
 awaitable<std::unique_ptr<channel_place>> reserve_channel(state_ptr on, step when);
+/// One that can be done without: null when half of them are in use.
+std::unique_ptr<channel_place> spare_channel(state_ptr on);
 
 } // namespace trawl::ssh::detail

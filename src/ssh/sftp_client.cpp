@@ -17,6 +17,13 @@ awaitable<remote_handle> open_file(link_ptr link, std::string path, std::uint32_
     co_return remote_handle(link, std::move(handle));
 }
 
+awaitable<attributes> stat_handle(link_ptr link, std::string handle, std::string path) {
+    auto request = link->request(packet::fstat);
+    request.text(handle);
+    auto const answer = co_await link->call(request);
+    co_return link->expect(parse_attributes(answer), answer, "stat", path);
+}
+
 awaitable<attributes> stat_path(link_ptr link, packet kind, std::string path) {
     auto request = link->request(kind);
     request.text(path);

@@ -165,6 +165,16 @@ awaitable<> connection::wait_for(slot& place) {
     }
 }
 
+awaitable<std::shared_ptr<connection>> connection::another() {
+    auto how = how_;
+    how.blocking = pool_;
+    auto stream = co_await stream_->another();
+    if (!stream) co_return nullptr;
+    auto made = std::make_shared<connection>(std::move(stream), std::move(how));
+    co_await made->handshake();
+    co_return made;
+}
+
 awaitable<> connection::handshake() {
     stream_->send(make_init());
     auto const deadline =

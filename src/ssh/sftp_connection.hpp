@@ -66,6 +66,9 @@ public:
 
     /// Versions and limits (§4, limits@openssh.com).
     awaitable<> handshake();
+    /// One like this over a further channel of the session, ready; null when there is none. Works on
+    /// this one's pool and does not outlive it.
+    awaitable<std::shared_ptr<connection>> another();
 
     /// A packet of this type with a new id.
     packet_writer request(packet type) { return packet_writer(type, next_id_++); }

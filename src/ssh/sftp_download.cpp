@@ -21,34 +21,50 @@ awaitable<std::vector<download::piece>> download::next() {
     co_return come;
 }
 
+void download::add_lane(link_ptr link, remote_handle file) {
+    auto& budget = link->budget();
+    auto const handle = file.name();
+    lanes_.push_back(lane{std::move(link), &budget, handle, std::move(file)});
+}
+
 void download::ask_at_once() {
-    while (may_ask())
-        if (auto ticket = budget_.try_acquire(); ticket)
-            ask_next(std::move(ticket));
-        else
-            return;
+    while (may_ask() && try_ask_next()) {
+    }
+}
+
+bool download::try_ask_next() {
+    for (std::size_t tried = 0; tried < lanes_.size(); ++tried) {
+        auto& next = lanes_[turn_++ % lanes_.size()];
+        auto ticket = next.budget->try_acquire();
+        if (!ticket) continue;
+        ask_next(next, std::move(ticket));
+        return true;
+    }
+    return false;
 }
 
 awaitable<> download::ask() {
     ask_at_once();
     if (!flights_.empty() || !more_to_ask()) co_return;
-    auto ticket = co_await budget_.acquire();
-    ask_next(std::move(ticket));
+    auto& first = lanes_.front();
+    auto ticket = co_await first.budget->acquire();
+    ask_next(first, std::move(ticket));
 }
 
-void download::ask_next(limiter::ticket ticket) {
-    auto const block = t_->link->read_size();
+void download::ask_next(lane& over, limiter::ticket ticket) {
+    auto const block = over.link->read_size();
     auto const left = size_ ? std::min<std::uint64_t>(*size_ - next_, block) : block;
-    flights_.push_back(start(next_, static_cast<std::uint32_t>(left), std::move(ticket)));
+    flights_.push_back(start(over, next_, static_cast<std::uint32_t>(left), std::move(ticket)));
     next_ += left;
 }
 
-download::question download::start(std::uint64_t offset, std::uint32_t size,
+download::question download::start(lane& over, std::uint64_t offset, std::uint32_t size,
                                    limiter::ticket ticket) {
-    auto reading = t_->link->request(packet::read);
-    reading.text(handle_).u64(offset).u32(size);
+    auto reading = over.link->request(packet::read);
+    reading.text(over.handle).u64(offset).u32(size);
     question asked;
-    asked.on_its_way = t_->link->start(reading);
+    asked.over = &over;
+    asked.on_its_way = over.link->start(reading);
     asked.offset = offset;
     asked.size = size;
     asked.ticket = std::move(ticket);
@@ -77,8 +93,8 @@ awaitable<> download::take_oldest(std::vector<piece>& come) {
     } else {
         // Less than asked for is no end (§6.4): the rest is asked for again, on the same
         // ticket.
-        flights_.push_front(
-            start(oldest.offset + size, oldest.size - size, std::move(oldest.ticket)));
+        flights_.push_front(start(*oldest.over, oldest.offset + size, oldest.size - size,
+                                  std::move(oldest.ticket)));
     }
     come.push_back(std::move(got));
 }

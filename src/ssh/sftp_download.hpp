@@ -2,6 +2,7 @@
 
 #include "ssh/sftp_transfer.hpp"
 
+#include <cstddef>
 #include <deque>
 #include <optional>
 #include <string>
@@ -26,8 +27,13 @@ public:
     /// zero, which is not relied on.
     download(transfer_ptr of, limiter& budget, std::string from, std::string handle,
              std::uint64_t offset, std::optional<std::uint64_t> size)
-        : t_(std::move(of)), budget_(budget), from_(std::move(from)), handle_(std::move(handle)),
-          next_(offset), size_(size && *size > 0 ? size : std::nullopt) {}
+        : t_(std::move(of)), from_(std::move(from)), next_(offset),
+          size_(size && *size > 0 ? size : std::nullopt) {
+        lanes_.push_back(lane{t_->link, &budget, std::move(handle)});
+    }
+
+    /// The same file, opened on a further channel, is read there as well from now on.
+    void add_lane(link_ptr link, remote_handle file);
 
     /// What came next, one piece or more; empty at the end.
     awaitable<std::vector<piece>> next();
@@ -36,7 +42,14 @@ public:
     bool ended() const noexcept { return flights_.empty() && !more_to_ask(); }
 
 private:
+    struct lane {
+        link_ptr link;
+        limiter* budget;
+        std::string handle;
+        std::optional<remote_handle> held{}; ///< of those that were added
+    };
     struct question {
+        lane* over = nullptr;
         connection::flight on_its_way;
         std::uint64_t offset = 0;
         std::uint32_t size = 0;
@@ -53,15 +66,19 @@ private:
 
     awaitable<> ask();
 
-    void ask_next(limiter::ticket ticket);
+    /// False when no lane has a place.
+    bool try_ask_next();
 
-    question start(std::uint64_t offset, std::uint32_t size, limiter::ticket ticket);
+    void ask_next(lane& over, limiter::ticket ticket);
+
+    question start(lane& over, std::uint64_t offset, std::uint32_t size, limiter::ticket ticket);
 
     awaitable<> take_oldest(std::vector<piece>& come);
 
     transfer_ptr t_;
-    limiter& budget_;
-    std::string from_, handle_;
+    std::string from_;
+    std::deque<lane> lanes_; ///< in turn
+    std::size_t turn_ = 0;
     std::uint64_t next_;
     std::optional<std::uint64_t> size_;
     bool ended_ = false;

@@ -42,6 +42,9 @@ private:
 awaitable<remote_handle> open_file(link_ptr link, std::string path, std::uint32_t flags,
                                    attributes initial);
 
+/// Of an open file.
+awaitable<attributes> stat_handle(link_ptr link, std::string handle, std::string path);
+
 // One request each; failures name `path`.
 awaitable<attributes> stat_path(link_ptr link, packet kind, std::string path);
 awaitable<> simple(link_ptr link, packet_writer request, std::string operation, std::string path);

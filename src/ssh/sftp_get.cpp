@@ -2,6 +2,8 @@
 #include "ssh/sftp_local.hpp"
 #include "ssh/sftp_tree.hpp"
 
+#include <trawl/task_group.hpp>
+
 #include <algorithm>
 #include <unistd.h>
 
@@ -69,6 +71,39 @@ awaitable<std::uint64_t> left_over(transfer_ptr t, local_file const& here,
     co_return 0;
 }
 
+/// The channel of that number beside the first; null when no more are to be had.
+awaitable<link_ptr> further_channel(transfer_ptr t, std::size_t number) {
+    auto const guard = co_await t->opening_more.lock();
+    if (number < t->more.size()) co_return t->more[number];
+    auto opened = co_await t->link->another();
+    if (opened) t->more.push_back(opened);
+    co_return opened;
+}
+
+constexpr std::uint64_t large = std::uint64_t(8) << 20;
+
+bool wants_channels(transfer const& t, std::uint64_t bytes) {
+    auto const& how = t.link->how();
+    return bytes >= large && how.channels > 1 && t.round_trip >= how.distant;
+}
+
+/// Gives the download more channels while it is under way. With fewer it takes longer, that is all.
+awaitable<> widen(transfer_ptr t, download& coming, std::string from, attributes known) {
+    try {
+        for (std::size_t number = 0; number + 1 < t->link->how().channels; ++number) {
+            auto const link = co_await further_channel(t, number);
+            if (!link) co_return;
+            attributes const nothing;
+            auto file = co_await open_file(link, from, open_read, nothing);
+            auto const facts = co_await stat_handle(link, file.name(), from);
+            if (facts.size != known.size || facts.times != known.times) co_return; // replaced
+            coming.add_lane(link, std::move(file));
+        }
+    } catch (error const&) {
+        // What matters to the download, it is told itself.
+    }
+}
+
 /// The local tree is made of names that list_folder() has checked: none leads outside. Links that are
 /// there already are followed, as cp(1) does.
 class tree_get : public tree_copy {
@@ -115,17 +150,28 @@ awaitable<> get_file(transfer_ptr t, std::string remote, fs::path local, attribu
         offset = co_await left_over(t, to, file, known.size);
     }
     download coming(t, t->link->budget(), remote, file.name(), offset, known.size);
-    for (bool last = false; !last;) {
-        auto const pieces = co_await coming.next();
-        last = coming.ended();
-        // A small file has come as a whole; all that is to be done with it is one job.
-        auto write = [&] {
-            if (!std::exchange(created, true)) create();
-            write_pieces(to, pieces);
-            if (last) conclude(*t, to, part.path(), local, known);
-        };
-        co_await pool.run(std::move(write));
-    }
+    auto receive = [&]() -> awaitable<> {
+        for (bool last = false; !last;) {
+            auto const pieces = co_await coming.next();
+            last = coming.ended();
+            // A small file has come as a whole; all that is to be done with it is one job.
+            auto write = [&] {
+                if (!std::exchange(created, true)) create();
+                write_pieces(to, pieces);
+                if (last) conclude(*t, to, part.path(), local, known);
+            };
+            co_await pool.run(std::move(write));
+        }
+    };
+    auto both = [&](task_group& group) -> awaitable<> {
+        group.spawn_background(widen(t, coming, remote, known));
+        co_await receive();
+    };
+    auto const size = known.size.value_or(0);
+    if (wants_channels(*t, size - std::min(size, offset)))
+        co_await with_group(both);
+    else
+        co_await receive();
     part.keep();
     t->finished();
 }
@@ -133,7 +179,9 @@ awaitable<> get_file(transfer_ptr t, std::string remote, fs::path local, attribu
 awaitable<transferred> get(link_ptr link, std::string remote, fs::path local,
                            transfer_options how) {
     auto const t = std::make_shared<transfer>(std::move(link), std::move(how));
+    auto const began = clock::now();
     auto const attrs = co_await source_of(t->link, remote, t->how.recursive, "get");
+    t->round_trip = clock::now() - began;
     if (attrs.is_folder()) {
         tree_get tree(t);
         co_await tree.run(remote, local.native(), attrs);

@@ -73,10 +73,7 @@ awaitable<file> open_to_read(client& of, std::string path) {
     auto const link = client_access::link(of);
     attributes const nothing;
     auto handle = co_await open_file(link, path, open_read, nothing);
-    auto asking = link->request(packet::fstat);
-    asking.text(handle.name());
-    auto const answer = co_await link->call(asking);
-    auto const facts = link->expect(parse_attributes(answer), answer, "stat", path);
+    auto const facts = co_await stat_handle(link, handle.name(), path);
     auto opened = std::make_unique<file::state>(link, path, std::move(handle));
     opened->size = facts.size.value_or(0);
     co_return file(std::move(opened));

@@ -3,8 +3,11 @@
 #include "ssh/sftp_file.hpp"
 
 #include <trawl/limiter.hpp>
+#include <trawl/mutex.hpp>
 
 #include <filesystem>
+#include <memory>
+#include <vector>
 
 namespace trawl::sftp::detail {
 
@@ -22,6 +25,9 @@ struct transfer {
     transfer_options how;
     limiter files;
     transferred done;
+    duration round_trip{};      ///< to the server, when the transfer began
+    std::vector<link_ptr> more; ///< further channels, for large files from afar
+    mutex opening_more;
 
 private:
     void tell() const {

@@ -17,16 +17,26 @@ constexpr std::size_t gathered = 32 * 1024;
 awaitable<std::unique_ptr<subsystem>> start_subsystem(state_ptr self, std::string name) {
     auto const when = step_within(phase::channel, self->how.timeouts.exec);
     auto place = co_await reserve_channel(self, when);
-    auto opened = std::make_unique<subsystem>(std::move(place), self->executor);
-    co_await opened->start(std::move(name), when);
+    auto opened = std::make_unique<subsystem>(std::move(place), self->executor, std::move(name));
+    co_await opened->start(when);
     co_return opened;
+}
+
+awaitable<std::unique_ptr<byte_stream>> start_spare(state_ptr self, std::string name) {
+    auto const when = step_within(phase::channel, self->how.timeouts.exec);
+    auto place = spare_channel(self);
+    if (!place) co_return nullptr;
+    auto opened = std::make_unique<subsystem>(std::move(place), self->executor, std::move(name));
+    co_await opened->start(when, false);
+    co_return std::move(opened);
 }
 
 } // namespace
 
-subsystem::subsystem(std::unique_ptr<channel_place> place, asio::any_io_executor executor)
+subsystem::subsystem(std::unique_ptr<channel_place> place, asio::any_io_executor executor,
+                     std::string name)
     : place_(std::move(place)), link_(place_->link()), executor_(std::move(executor)),
-      handle_(link_, &callbacks_) {
+      name_(std::move(name)), handle_(link_, &callbacks_) {
     auto& c = callbacks_;
     ssh_callbacks_init(&c);
     c.userdata = this;
@@ -48,15 +58,18 @@ subsystem::~subsystem() {
     link_->ignore(*this);
 }
 
-awaitable<> subsystem::start(std::string name, step when) {
-    co_await place_->open(handle_, when);
-    auto request = [this, &name] {
-        return usable() ? ssh_channel_request_subsystem(handle_, name.c_str()) : SSH_ERROR;
+awaitable<> subsystem::start(step when, bool insist) {
+    if (insist)
+        co_await place_->open(handle_, when);
+    else
+        co_await place_->open_at_once(handle_, when);
+    auto request = [this] {
+        return usable() ? ssh_channel_request_subsystem(handle_, name_.c_str()) : SSH_ERROR;
     };
     int const result = co_await link_->drive(request, SSH_AGAIN, when);
     if (result == SSH_OK) co_return;
     if (!link_->alive()) link_->throw_lost(when.at);
-    throw failure(errc::exec_failed, when.at, link_->peer(), "subsystem " + name);
+    throw failure(errc::exec_failed, when.at, link_->peer(), "subsystem " + name_);
 }
 
 void subsystem::send(std::string bytes) {
@@ -101,6 +114,10 @@ void subsystem::tell_end() {
     auto const said =
         link_->alive() ? std::string("the server has closed the channel") : link_->words();
     ended(std::make_exception_ptr(failure(errc::disconnected, phase::exec, link_->peer(), said)));
+}
+
+awaitable<std::unique_ptr<byte_stream>> subsystem::another() {
+    return start_spare(place_->session(), name_);
 }
 
 awaitable<std::unique_ptr<subsystem>> open_subsystem(session& on, std::string name) {

@@ -20,6 +20,8 @@ public:
     /// Sends what is queued as far as that goes at once.
     virtual void flush() = 0;
     virtual std::string const& peer() const noexcept = 0;
+    /// Another one to the same server; null when none is to spare.
+    virtual awaitable<std::unique_ptr<byte_stream>> another() { co_return nullptr; }
 
     /// Called with what has arrived, in the middle of libssh: of the stream it may call send()
     /// only.
@@ -32,17 +34,20 @@ public:
 /// piece at the end of the turn of the loop, and further as the peer's window allows.
 class subsystem : public byte_stream, private transport::listener {
 public:
-    subsystem(std::unique_ptr<channel_place> place, asio::any_io_executor executor);
+    subsystem(std::unique_ptr<channel_place> place, asio::any_io_executor executor,
+              std::string name);
     subsystem(subsystem const&) = delete;
     subsystem& operator=(subsystem const&) = delete;
     ~subsystem() override;
 
-    /// Opens the channel and starts what is called `name` on the server.
-    awaitable<> start(std::string name, step when);
+    /// Opens the channel and starts what has that name on the server. `insist`: waits while the
+    /// server has no channel to give.
+    awaitable<> start(step when, bool insist = true);
 
     void send(std::string bytes) override;
     void flush() override;
     std::string const& peer() const noexcept override { return link_->peer(); }
+    awaitable<std::unique_ptr<byte_stream>> another() override;
 
 private:
     void progressed() noexcept override;
@@ -52,6 +57,7 @@ private:
     std::unique_ptr<channel_place> place_;
     std::shared_ptr<transport> link_;
     asio::any_io_executor executor_;
+    std::string name_;
     ssh_channel_callbacks_struct callbacks_{};
     channel_handle handle_;
     std::deque<std::string> queued_;
