@@ -1,10 +1,13 @@
 #include "ssh/sftp_upload.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <exception>
 
 namespace trawl::sftp::detail {
 namespace {
+
+constexpr auto removal = std::chrono::seconds(1); ///< of a temporary file, waited for
 
 /// WRITEs one behind the other, so that they fill their SSH packets: with one of its own for each
 /// block of 32 KiB, which the header makes a little longer than a packet, there are twice as many.
@@ -184,10 +187,18 @@ awaitable<> replace_file(transfer_ptr t, std::string remote, attributes attrs,
         t->finished();
         co_return;
     }
-    if (!t->how.resume) {
+    if (t->how.resume) std::rethrow_exception(failed);
+    try {
         // Behind the requests that may still make it; with the connection gone there is no way.
-        t->link->start_and_forget(t->link->request(packet::remove).text(temporary));
+        // Waited for, as the session's end could come before the server gets to it.
+        auto removing = t->link->request(packet::remove);
+        removing.text(temporary);
+        auto gone = t->link->start(removing);
         t->link->flush();
+        auto answer = gone.reply();
+        co_await within(removal, std::move(answer));
+    } catch (...) {
+        // What failed first is what is told.
     }
     std::rethrow_exception(failed);
 }
