@@ -62,11 +62,7 @@ void add_backup_cat(CLI::App& backup, action& chosen) {
             o.name = w->name;
             o.path = w->path;
             o.at = w->moment();
-            auto work = [o, &here](std::shared_ptr<backup::store> place) mutable {
-                o.store = std::move(place);
-                return hand_out(here, std::move(o));
-            };
-            return here.run(at_place(here, *w, std::move(work)));
+            return here.run(at_place(here, *w, with_store(here, std::move(o), hand_out)));
         };
     });
 }

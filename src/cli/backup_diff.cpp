@@ -77,11 +77,8 @@ void add_backup_diff(CLI::App& backup, action& chosen) {
             if (!w->from.empty()) o.from = moment_of(w->from, "FROM");
             if (!w->to.empty()) o.to = moment_of(w->to, "TO");
             o.watch = &here.log();
-            auto work = [o, &here](std::shared_ptr<backup::store> place) mutable {
-                o.store = std::move(place);
-                return compare(here, std::move(o));
-            };
-            return here.run(with_summary(here, at_place(here, *w, std::move(work))));
+            return here.run(
+                with_summary(here, at_place(here, *w, with_store(here, std::move(o), compare))));
         };
     });
 }

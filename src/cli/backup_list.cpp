@@ -120,20 +120,14 @@ void add_backup_list(CLI::App& backup, action& chosen) {
                 o.name = w->name;
                 o.at = w->moment();
                 o.paths = w->paths;
-                auto work = [o, &here](std::shared_ptr<backup::store> place) mutable {
-                    o.store = std::move(place);
-                    return list_entries(here, std::move(o));
-                };
-                return here.run(with_summary(here, at_place(here, *w, std::move(work))));
+                return here.run(with_summary(
+                    here, at_place(here, *w, with_store(here, std::move(o), list_entries))));
             }
             backup::list_options o;
             o.archives = w->archives;
             o.name = w->name;
-            auto work = [o, &here](std::shared_ptr<backup::store> place) mutable {
-                o.store = std::move(place);
-                return list_archives(here, std::move(o));
-            };
-            return here.run(with_summary(here, at_place(here, *w, std::move(work))));
+            return here.run(with_summary(
+                here, at_place(here, *w, with_store(here, std::move(o), list_archives))));
         };
     });
 }

@@ -70,11 +70,8 @@ void add_backup_prune(CLI::App& backup, action& chosen) {
             o.rules = w->rules;
             o.dry_run = w->dry_run;
             o.watch = &here.log();
-            auto work = [o, &here](std::shared_ptr<backup::store> place) mutable {
-                o.store = std::move(place);
-                return remove_old(here, std::move(o));
-            };
-            return here.run(with_summary(here, at_place(here, *w, std::move(work))));
+            return here.run(
+                with_summary(here, at_place(here, *w, with_store(here, std::move(o), remove_old))));
         };
     });
 }

@@ -64,11 +64,8 @@ void add_backup_restore(CLI::App& backup, action& chosen) {
             o.paths = w->paths;
             o.at = w->moment();
             o.watch = &here.log();
-            auto work = [o, &here](std::shared_ptr<backup::store> place) mutable {
-                o.store = std::move(place);
-                return put_back(here, std::move(o));
-            };
-            return here.run(with_summary(here, at_place(here, *w, std::move(work))));
+            return here.run(
+                with_summary(here, at_place(here, *w, with_store(here, std::move(o), put_back))));
         };
     });
 }

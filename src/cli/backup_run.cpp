@@ -154,11 +154,8 @@ void add_backup_run(CLI::App& backup, action& chosen) {
             auto o = options_of(*w);
             o.watch = &here.log();
             o.destination = w->archives;
-            auto work = [o, &here](std::shared_ptr<backup::store> place) mutable {
-                o.store = std::move(place);
-                return make(here, std::move(o));
-            };
-            return here.run(with_summary(here, at_place(here, *w, std::move(work))));
+            return here.run(
+                with_summary(here, at_place(here, *w, with_store(here, std::move(o), make))));
         };
     });
 }

@@ -15,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 // What the verbs of `trawl backup` have in common; one file per verb.
@@ -59,9 +60,18 @@ boost::json::array errors_of(std::vector<backup::problem> const& problems);
 int exit_code_of(std::error_code failure);
 
 using place_work = std::function<awaitable<int>(std::shared_ptr<backup::store>)>;
+/// `verb` with options of its own, whose place is set when it is known.
+template <class Options>
+place_work with_store(environment& here, Options chosen,
+                      awaitable<int> (*verb)(environment&, Options)) {
+    return [&here, chosen = std::move(chosen), verb](std::shared_ptr<backup::store> place) {
+        auto at = chosen;
+        at.store = std::move(place);
+        return verb(here, std::move(at));
+    };
+}
 /// Awaits `work` with the place that `words` name, connected for so long; nullptr: it is a plain
-/// folder.
-/// `words` outlive the call.
+/// folder. `words` outlive the call.
 awaitable<int> at_place(environment& here, backup_words const& words, place_work work);
 
 /// Awaits `work` and turns what it throws into a line on stderr and an exit code; the summary comes

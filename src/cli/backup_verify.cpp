@@ -87,11 +87,8 @@ void add_backup_verify(CLI::App& backup, action& chosen) {
             o.name = w->name;
             if (!w->live.empty()) o.live = w->live;
             o.watch = &here.log();
-            auto work = [o, &here](std::shared_ptr<backup::store> place) mutable {
-                o.store = std::move(place);
-                return check(here, std::move(o));
-            };
-            return here.run(with_summary(here, at_place(here, *w, std::move(work))));
+            return here.run(
+                with_summary(here, at_place(here, *w, with_store(here, std::move(o), check))));
         };
     });
 }
