@@ -270,10 +270,11 @@ void check_place(entry const& e, manifest const& state) {
         if (!path_before(state.entries.back().path, e.path)) refuse("a path out of order");
         auto const& before = state.entries.back();
         auto const folder = parent_of(e.path);
-        bool const known = !before.path.empty() && folder == parent_of(before.path);
-        auto const* parent = folder == before.path ? &before : known ? nullptr : state.find(folder);
-        if (!known && (!parent || parent->type != file_type::folder))
-            refuse("an entry without its folder");
+        bool const beside = !before.path.empty() && folder == parent_of(before.path);
+        if (!beside) { // else the one before has told already
+            auto const* parent = folder == before.path ? &before : state.find(folder);
+            if (!parent || parent->type != file_type::folder) refuse("an entry without its folder");
+        }
     }
     if (e.hard_link) {
         auto const* leader = state.find(e.link);
