@@ -31,6 +31,7 @@
 #include <trawl/ssh.hpp>
 #include <trawl/ssh_agent.hpp>
 #include <trawl/ssh_config.hpp>
+#include <trawl/ssh_keys.hpp>
 #include <trawl/targets.hpp>
 #include <trawl/task_group.hpp>
 #include <trawl/tcp_probe.hpp>
