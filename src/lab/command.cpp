@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <system_error>
 #include <utility>
 
@@ -143,14 +144,26 @@ awaitable<> command::start(offload_pool& pool) {
     watch();
 }
 
+// Asio may take an event of a descriptor that is closed for one of its successor, and a wait for
+// no more than that is over then: the kernel is asked, too.
 awaitable<> command::ended() {
-    co_await process_.async_wait(asio::posix::stream_descriptor::wait_read, asio::use_awaitable);
+    while (end().si_pid == 0) {
+        auto waiting =
+            process_.async_wait(asio::posix::stream_descriptor::wait_read, asio::use_awaitable);
+        co_await within(std::chrono::seconds(1), std::move(waiting));
+    }
 }
 
-command::result command::outcome() const {
+/// How it ended; si_pid is 0 while it runs. It stays to be waited for.
+siginfo_t command::end() const {
     siginfo_t info{};
     if (::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) != 0)
         throw_code(errno, "waitid");
+    return info;
+}
+
+command::result command::outcome() const {
+    auto const info = end();
     if (info.si_code == CLD_EXITED) return {.exit_status = info.si_status};
     return {.signal = info.si_status, .core = info.si_code == CLD_DUMPED};
 }

@@ -9,6 +9,7 @@
 #include <asio/local/stream_protocol.hpp>
 #include <asio/posix/stream_descriptor.hpp>
 
+#include <signal.h>
 #include <sys/types.h>
 
 #include <string>
@@ -60,6 +61,7 @@ public:
     void signal(int number) noexcept;
 
 private:
+    siginfo_t end() const;
     void spawn();
     void watch();
 
