@@ -135,7 +135,7 @@ TEST_CASE("PermitListen decides which ports the server gives", "[ssh][forward]")
 TEST_CASE("a server without GatewayPorts listens on its loopback whatever is asked",
           "[ssh][forward]") {
     auto body = [](ssh::session& host, std::uint16_t port) -> awaitable<> {
-        auto way = co_await host.forward_remote("", 0, here(), port);
+        auto way = co_await host.forward_remote("", free_port(), here(), port);
         auto use = [&]() -> awaitable<> {
             auto peer = co_await dial(way.port());
             auto const back = co_await exchange(peer, "x");
