@@ -219,6 +219,7 @@ struct process_options {
         timeout{}; ///< from start() to the end, instead of timeouts.exec; zero: no bound
 };
 
+/// Stdout or stderr of a command.
 enum class output_stream { out, err };
 
 /// Some bytes of a command's output, in the order of arrival.
