@@ -111,6 +111,14 @@ def _(folder):
             assert len(broken) == 1 and broken[0]["status"] == "failed" and "broken" in broken[0]["error"], broken
 
 
+def gone(pid):
+    """One look: between two the process may go."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 @case("a client that leaves ends the commands on the hosts")
 def _(folder):
     with lab(folder) as port, service("--keys", folder) as s:
@@ -120,7 +128,7 @@ def _(folder):
         pid = int(told.read_text())
         client.kill()
         client.communicate()
-        until(lambda: not pathlib.Path(f"/proc/{pid}").exists() or "Z" in pathlib.Path(f"/proc/{pid}/stat").read_text().split()[2])
+        until(lambda: gone(pid))
         until(lambda: s.jobs() == [])
 
 
