@@ -3,6 +3,7 @@ import html
 import math
 
 import compare_core
+import compare_earlier
 import compare_table
 
 # One look for a model in every plot: colour, and a dash for those who cannot tell colours apart.
@@ -92,9 +93,8 @@ def series_of(rows, workload, figure):
 
 
 def heading(machine):
-    load = " -> ".join(" ".join(f"{value:.1f}" for value in machine[when]) for when in ("load_before", "load_after"))
     return (f"{machine['date']}, {machine['minutes']} minutes; {machine['cores']} cores, {machine['cpu']}, {machine['memory_mb']:,} MB, "
-            f"{machine['system']}, Linux {machine['kernel']}\nload averages {load}; {machine['limits']}")
+            f"{machine['system']}, Linux {machine['kernel']}\nload averages {compare_earlier.load(machine)}; {machine['limits']}")
 
 
 def html_table(header, lines):
@@ -114,18 +114,27 @@ td:last-child { white-space: normal } .wide { overflow-x: auto } pre { overflow-
 svg { max-width: 100%; height: auto }"""
 
 
-def core_section(rows):
+def stamped(result, workload):
+    """When and how it was measured: not all of a page need be of one run."""
+    stamp = result["measured"][workload]
+    by = html.escape(" ".join(["bench/compare", *stamp["arguments"]]))
+    return f"<p>{workload}: {html.escape(compare_earlier.said(stamp))}, by <code>{by}</code>.</p>\n"
+
+
+def core_section(result):
+    rows = result.get("core")
     if not rows:
         return ""
     lines = [[one["what"], one["unit"]] + [f"{one[name]:,.1f}" if one[name] is not None else "-" for name in compare_core.NAMES]
              for one in rows]
-    return "<h2>The core</h2>\n" + html_table(["", "", *compare_core.NAMES], [line + [""] for line in lines])
+    return "<h2>The core</h2>\n" + stamped(result, "core") + html_table(["", "", *compare_core.NAMES], [line + [""] for line in lines])
 
 
-def mixed_section(result):
+def mixed_section(whole):
+    result = whole.get("mixed")
     if not result:
         return ""
-    parts = ["<h2>Everything at once</h2>\n<p>Each verb without end for "
+    parts = ["<h2>Everything at once</h2>\n", stamped(whole, "mixed"), "<p>Each verb without end for "
              f"{result['seconds']} s, alone and with the three others on the same loop; medians of {result['rounds']} rounds. "
              "A fair share is a quarter of what the verb does alone; under 0.5 it is starved.</p>\n"]
     for jobs, one in result["by_jobs"].items():
@@ -152,17 +161,17 @@ def page(result, what):
              "&ldquo;x async&rdquo; divides its CPU by that of the loop. A row that is <em>noisy</em> has a middle half of rounds that "
              f"lies more than {compare_table.NOISE_BOUND:.0%} of the median apart: take it for an order of magnitude. Lines in the plots "
              "end where a model goes no further or begins to lose; the tables say why.</p>\n",
-             core_section(result.get("core")), mixed_section(result.get("mixed"))]
+             core_section(result), mixed_section(result)]
     for workload in dict.fromkeys(one["workload"] for one in rows):
-        parts.append(f"<h2>{workload}</h2>\n<p>{html.escape(what[workload])}</p>\n")
+        parts.append(f"<h2>{workload}</h2>\n<p>{html.escape(what[workload])}</p>\n" + stamped(result, workload))
         parts += [drawn for _, drawn in plots(rows, workload)]
         for name, n, members, base in compare_table.grouped(rows):
             if name == workload:
                 parts.append(f"<h3>N = {n:,}</h3>\n" + html_table(compare_table.COLUMNS, [compare_table.cells(one, base) for one in members]))
     versions = "".join(f"{name:10}{text}\n" for name, text in machine["versions"].items())
     commands = "".join(f"{name}:\n    {text}\n" for name, text in result["commands"].items())
-    parts.append(f"<h2>Versions</h2>\n<pre>{html.escape(versions)}</pre>\n<h2>Commands</h2>\n<p>With the last N that was run; this page is the output of "
-                 f"<code>bench/compare {html.escape(' '.join(result['arguments']))}</code>.</p>\n<pre>{html.escape(commands)}</pre>\n</body></html>\n")
+    parts.append(f"<h2>Versions</h2>\n<pre>{html.escape(versions)}</pre>\n<h2>Commands</h2>\n<p>With the last N that was run.</p>\n"
+                 f"<pre>{html.escape(commands)}</pre>\n</body></html>\n")
     return "".join(parts)
 
 

@@ -147,6 +147,10 @@ def first_line(*command):
     return ((done.stdout + done.stderr).strip().splitlines() or [""])[0]
 
 
+def now():
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+
+
 def machine(source):
     """What a reader has to know to judge the figures."""
     cpu = next((line.split(":")[1].strip() for line in read("/proc/cpuinfo").splitlines() if line.startswith("model name")), "?")
@@ -159,5 +163,5 @@ def machine(source):
         "tar": first_line("tar", "--version"), "gzip": first_line("gzip", "--version"),
     }
     system = next((line.split("=")[1].strip('"') for line in read("/etc/os-release").splitlines() if line.startswith("PRETTY_NAME")), "?")
-    return {"date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), "cpu": cpu, "cores": os.cpu_count(), "memory_mb": memory,
+    return {"date": now(), "cpu": cpu, "cores": os.cpu_count(), "memory_mb": memory,
             "kernel": os.uname().release, "system": system, "versions": {name: text for name, text in versions.items() if text}}

@@ -1,10 +1,14 @@
 #!/usr/bin/env python3
 """bench/compare's figures, table and plots, from rounds that are made up (TAP)."""
+import json
+import pathlib
 import sys
+import tempfile
 import unittest
 import xml.etree.ElementTree as xml
 
 import compare_core
+import compare_earlier
 import compare_page
 import compare_run
 import compare_table
@@ -13,6 +17,13 @@ import compare_work
 
 def rounds(walls, lost=0, note=""):
     return [{"wall_ms": wall, "cpu_ms": wall / 2, "rss_mb": 10.0, "switches": 5, "threads": 3, "lost": lost, "note": note} for wall in walls]
+
+
+def result(*workloads, date="d", sizes=(16,), **more):
+    machine = {"date": date, "minutes": 1, "cores": 2, "cpu": "c", "memory_mb": 3, "system": "s", "kernel": "k", "limits": "l",
+               "load_before": (0, 0, 0), "load_after": (1, 1, 1), "versions": {"trawl": "<v>"}}
+    return {"machine": machine, "arguments": ["--quick"], "commands": {f"{workload} async": date for workload in workloads},
+            "rows": [compare_table.row(workload, "async", n, rounds([n])) for workload in workloads for n in sizes], **more}
 
 
 class Spread(unittest.TestCase):
@@ -64,6 +75,37 @@ class Rows(unittest.TestCase):
         self.assertEqual((seen["a"]["share"], round(seen["b"]["share"], 9)), (1.0, 0.4))
 
 
+class Earlier(unittest.TestCase):
+    def setUp(self):
+        self.core = [{"what": "w", "unit": "ns", "trawl": 1.0, "threads": 2.0, "asyncio": None}]
+
+    def test_a_part_measured_again_takes_the_place_of_its_like_only(self):
+        first = compare_earlier.merged(None, result("icmp", "smtp", date="old", core=self.core))
+        again = {"date": "new", "load_before": (5, 5, 5), "load_after": (6, 6, 6), "trawl": "t", "arguments": ["-w", "smtp"]}
+        seen = compare_earlier.merged(json.loads(json.dumps(first)), result("smtp", date="new", sizes=(16, 256), measured={"smtp": again}))
+        self.assertEqual({name: stamp["date"] for name, stamp in seen["measured"].items()}, {"core": "old", "icmp": "old", "smtp": "new"})
+        self.assertEqual([(one["workload"], one["n"]) for one in seen["rows"]], [("icmp", 16), ("smtp", 16), ("smtp", 256)])
+        self.assertEqual(seen["commands"], {"icmp async": "old", "smtp async": "new"})
+        self.assertEqual(seen["core"], self.core)
+        text = compare_page.page(seen, {"icmp": "", "smtp": ""})
+        self.assertIn("icmp: measured old, load averages 0.0 0.0 0.0 -&gt; 1.0 1.0 1.0, trawl &lt;v&gt;, by <code>bench/compare --quick<", text)
+        self.assertIn("smtp: measured new, load averages 5.0 5.0 5.0 -&gt; 6.0 6.0 6.0, trawl t, by <code>bench/compare -w smtp<", text)
+
+    def test_what_was_stopped_before_its_first_row_leaves_the_earlier_ones(self):
+        seen = compare_earlier.merged(result("icmp", date="old", core=self.core), result(date="new", measured={"icmp": {}, "core": {}}))
+        self.assertEqual([stamp["date"] for stamp in seen["measured"].values()], ["old", "old"])
+        self.assertEqual(len(seen["rows"]), 1)
+
+    def test_a_folder_without_results_gives_none_and_one_of_another_machine_is_refused(self):
+        with tempfile.TemporaryDirectory() as name:
+            folder, ours = pathlib.Path(name), result("icmp")["machine"]
+            self.assertIsNone(compare_earlier.read(folder, ours))
+            (folder / "results.json").write_text(json.dumps(result("icmp")))
+            self.assertEqual(len(compare_earlier.read(folder, ours)["rows"]), 1)
+            with self.assertRaisesRegex(ValueError, "another machine .cpu c, here d"):
+                compare_earlier.read(folder, {**ours, "cpu": "d"})
+
+
 class Plots(unittest.TestCase):
     def test_a_plot_is_well_formed_and_names_every_model(self):
         text = compare_page.plot("a <b> & c", {"async": [(16, 1, 0.9, 1.2), (256, 10, 9, 12)], "tar | gzip": [(16, 5, 5, 5)]}, [16, 256])
@@ -90,11 +132,7 @@ class Plots(unittest.TestCase):
         self.assertEqual(list(compare_page.series_of(rows, "icmp", "cpu_ms")), ["async"])
 
     def test_the_page_asks_for_nothing_from_elsewhere(self):
-        machine = {"date": "d", "minutes": 1, "cores": 2, "cpu": "c", "memory_mb": 3, "system": "s", "kernel": "k", "limits": "l",
-                   "load_before": (0, 0, 0), "load_after": (1, 1, 1), "versions": {"trawl": "<v>"}}
-        result = {"machine": machine, "arguments": ["--quick"], "commands": {"icmp async": "x"},
-                  "rows": [compare_table.row("icmp", "async", n, rounds([n])) for n in (16, 256)]}
-        text = compare_page.page(result, {"icmp": "echoes"})
+        text = compare_page.page(compare_earlier.merged(None, result("icmp", sizes=(16, 256))), {"icmp": "echoes"})
         self.assertIn("&lt;v&gt;", text)
         for word in ("src=", "href=", "url(", "@import", "<script"):
             self.assertNotIn(word, text)
