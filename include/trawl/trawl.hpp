@@ -9,6 +9,7 @@
 #include <trawl/dkim.hpp>
 #include <trawl/dns.hpp>
 #include <trawl/error.hpp>
+#include <trawl/fair_share.hpp>
 #include <trawl/icmp.hpp>
 #include <trawl/icmp_tally.hpp>
 #include <trawl/limiter.hpp>

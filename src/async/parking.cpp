@@ -1,5 +1,7 @@
 #include "async/parking.hpp"
 
+#include "async/fair_share.hpp"
+
 #include <asio/associated_cancellation_slot.hpp>
 #include <asio/associated_executor.hpp>
 #include <asio/error.hpp>
@@ -26,7 +28,7 @@ T const* as(asio::any_io_executor const& executor) {
     return executor.target_type() == typeid(T) ? executor.target<T>() : nullptr;
 }
 
-/// The io_context behind an executor or a strand of it; null for every other kind of context.
+/// The io_context behind an executor, a strand or a share of it; null for every other kind of context.
 asio::io_context* io_context_of(asio::any_io_executor const& executor) {
     using direct = asio::io_context::executor_type;
     if (auto* plain = as<direct>(executor)) return &plain->context();
@@ -34,6 +36,7 @@ asio::io_context* io_context_of(asio::any_io_executor const& executor) {
         return &strand->get_inner_executor().context();
     if (auto* strand = as<asio::strand<asio::any_io_executor>>(executor))
         return io_context_of(strand->get_inner_executor());
+    if (auto* share = as<share_executor>(executor)) return io_context_of(share->inner());
     return nullptr;
 }
 

@@ -28,6 +28,7 @@ BELOW["cli"] = LIBRARY | {"json", "plan", "lab"}
 HEADER = {  # public headers whose module has another name
     "async": "async", "task_group": "async", "queue": "async", "mutex": "async", "limiter": "async",
     "offload_pool": "async", "error": "async", "observer": "async", "watchdog": "async", "detail": "async",
+    "fair_share": "async",
     "sftp": "ssh", "smtp": "mail", "mime": "mail", "dkim": "mail", "tcp_probe": "net",
 }
 # Third-party headers and the only modules of src/ that name them.
