@@ -2,6 +2,12 @@
 
 #include "records.hpp"
 
+#include <trawl/fair_share.hpp>
+
+#include <asio/co_spawn.hpp>
+#include <asio/this_coro.hpp>
+#include <asio/use_awaitable.hpp>
+
 #include <boost/json/serialize.hpp>
 
 #include <utility>
@@ -22,6 +28,12 @@ std::string_view name(job::state s) {
     return "cancelled";
 }
 
+/// One job's thousand sessions leave the other jobs, and the requests, their part of the loop.
+awaitable<> on_its_share(awaitable<> work) {
+    trawl::fair_share const part(co_await asio::this_coro::executor);
+    co_await asio::co_spawn(part.executor(), std::move(work), asio::use_awaitable);
+}
+
 } // namespace
 
 awaitable<> job::run(toolkit with, line_queue& lines) {
@@ -32,7 +44,7 @@ awaitable<> job::run(toolkit with, line_queue& lines) {
     // A group of its own, so that cancel() ends the work and not whoever waits for it.
     auto const body = [&](trawl::task_group& group) -> awaitable<> {
         group_ = &group;
-        if (state_ == state::running) group.spawn(work(with, out));
+        if (state_ == state::running) group.spawn(on_its_share(work(with, out)));
         co_return;
     };
     std::exception_ptr failure;
