@@ -4,9 +4,7 @@
 
 #include <trawl/fair_share.hpp>
 
-#include <asio/co_spawn.hpp>
 #include <asio/this_coro.hpp>
-#include <asio/use_awaitable.hpp>
 
 #include <boost/json/serialize.hpp>
 
@@ -31,7 +29,7 @@ std::string_view name(job::state s) {
 /// One job's thousand sessions leave the other jobs, and the requests, their part of the loop.
 awaitable<> on_its_share(awaitable<> work) {
     trawl::fair_share const part(co_await asio::this_coro::executor);
-    co_await asio::co_spawn(part.executor(), std::move(work), asio::use_awaitable);
+    co_await part.run(std::move(work));
 }
 
 } // namespace

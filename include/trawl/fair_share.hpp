@@ -3,9 +3,12 @@
 #include <trawl/async.hpp>
 
 #include <asio/any_io_executor.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/use_awaitable.hpp>
 
 #include <chrono>
 #include <memory>
+#include <utility>
 
 namespace trawl {
 
@@ -16,8 +19,8 @@ class share_state;
 /// A part of a loop for one kind of work, so that no other kind can take all of it.
 ///
 ///     trawl::fair_share for_sweep(io.get_executor()), for_ssh(io.get_executor());
-///     asio::co_spawn(for_sweep.executor(), sweep_all(), token);
-///     asio::co_spawn(for_ssh.executor(), visit_hosts(), token);
+///     group.spawn(for_sweep.run(sweep_all()));
+///     group.spawn(for_ssh.run(visit_hosts()));
 ///
 /// An io_context runs what is ready in the order in which it became so, whatever that takes: a thousand
 /// sessions have a thousand turns each time round, and a sweep beside them one. What runs on a share
@@ -36,6 +39,13 @@ public:
 
     /// May outlive this object. When the context is destroyed, so is what stands in line.
     asio::any_io_executor executor() const;
+
+    /// `work`, and what it spawns, on this share; the caller goes on where it is. Whoever cancels the
+    /// caller cancels the work.
+    template <class T>
+    awaitable<T> run(awaitable<T> work) const {
+        return asio::co_spawn(executor(), std::move(work), asio::use_awaitable);
+    }
 
 private:
     std::shared_ptr<detail::share_state> state_;

@@ -2,6 +2,7 @@
 #include "plan/report.hpp"
 
 #include <trawl/dns.hpp>
+#include <trawl/fair_share.hpp>
 #include <trawl/icmp.hpp>
 #include <trawl/limiter.hpp>
 #include <trawl/net.hpp>
@@ -333,13 +334,15 @@ struct runner::state {
     // ---- the whole ----
 
     awaitable<> hosts() {
+        auto executor = co_await asio::this_coro::executor;
         if (plan.ssh) {
             auto read = [this] { return load_credentials(*plan.ssh, services.watch); };
             access = co_await services.blocking.run(read);
         }
+        fair_share const for_sweep(executor), for_ssh(executor);
         auto both = [&](task_group& group) -> awaitable<> {
-            group.spawn(sweep());
-            if (plan.ssh) group.spawn(fan_out());
+            group.spawn(for_sweep.run(sweep()));
+            if (plan.ssh) group.spawn(for_ssh.run(fan_out()));
             co_return;
         };
         co_await with_group(both);
@@ -347,9 +350,10 @@ struct runner::state {
 
     awaitable<> run() {
         began = clock::now();
+        fair_share const for_backups(co_await asio::this_coro::executor);
         auto all = [&](task_group& group) -> awaitable<> {
             if (plan.sweep) group.spawn(hosts());
-            group.spawn(back_up_all());
+            group.spawn(for_backups.run(back_up_all()));
             co_return;
         };
         co_await with_group(all);

@@ -11,7 +11,6 @@
 #include <asio/post.hpp>
 #include <asio/strand.hpp>
 #include <asio/thread_pool.hpp>
-#include <asio/use_awaitable.hpp>
 
 #include <memory>
 #include <string>
@@ -214,8 +213,8 @@ TEST_CASE("coroutines, deadlines and queues are at home on shares", "[fair_share
     };
     auto const both = [&]() -> awaitable<> {
         auto const body = [&](task_group& group) -> awaitable<> {
-            group.spawn(asio::co_spawn(a.executor(), produce, asio::use_awaitable));
-            group.spawn(asio::co_spawn(b.executor(), consume, asio::use_awaitable));
+            group.spawn(a.run(produce()));
+            group.spawn(b.run(consume()));
             co_return;
         };
         co_await with_group(body);
