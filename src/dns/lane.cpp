@@ -125,11 +125,19 @@ struct lane::hooks {
         return static_cast<ares_ssize_t>(size);
     }
 
+    // As writev(), but a connection that the server has cut is an error and no SIGPIPE.
+    static ares_ssize_t write(ares_socket_t number, iovec const* parts, int count) {
+        msghdr message{};
+        message.msg_iov = const_cast<iovec*>(parts);
+        message.msg_iovlen = static_cast<std::size_t>(count);
+        return ::sendmsg(number, &message, MSG_NOSIGNAL);
+    }
+
     static ares_ssize_t send(ares_socket_t number, iovec const* parts, int count, void* self) {
         auto& me = *static_cast<lane*>(self);
         try {
             auto const& on = me.sockets_.at(number);
-            if (!on->datagram) return ::writev(number, parts, count);
+            if (!on->datagram) return write(number, parts, count);
             auto const before = static_cast<std::ptrdiff_t>(on->outbox.size());
             for (auto part = parts; part != parts + count; ++part) {
                 auto const* begin = static_cast<unsigned char const*>(part->iov_base);

@@ -72,10 +72,14 @@ public:
     std::string where() const { return "127.0.0.1:" + std::to_string(port()); }
     std::vector<query> const& asked() const { return asked_; }
 
+    /// Before start(): a TCP connection is cut as soon as it stands, so that what the client writes
+    /// finds a broken pipe (EPIPE).
+    void cut_connections() { cuts_ = true; }
+
     /// Starts to serve; ends with the group.
     void start(task_group& group) {
         group.spawn_background(serve_udp(group));
-        group.spawn_background(serve_tcp(group));
+        group.spawn_background(cuts_ ? cut_tcp() : serve_tcp(group));
     }
 
     static bytes encode(std::string_view name) {
@@ -183,6 +187,20 @@ private:
         }
     }
 
+    /// Looks at every turn of the loop, and so before the client can learn that it is connected. A reset
+    /// after the end of what this side sends is a broken pipe there.
+    awaitable<> cut_tcp() {
+        tcp_.non_blocking(true);
+        for (;; co_await yield()) {
+            std::error_code none;
+            auto peer = tcp_.accept(none);
+            if (none) continue;
+            peer.shutdown(asio::ip::tcp::socket::shutdown_send);
+            peer.set_option(asio::socket_base::linger(true, 0));
+            peer.close(); // the destructor would not linger
+        }
+    }
+
     awaitable<> talk(asio::ip::tcp::socket peer) {
         try {
             for (;;) {
@@ -210,6 +228,7 @@ private:
     script script_;
     asio::ip::udp::socket udp_;
     asio::ip::tcp::acceptor tcp_;
+    bool cuts_ = false;
     std::vector<query> asked_;
 };
 

@@ -5,9 +5,13 @@
 #include <asio/detached.hpp>
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
+#include <asio/local/connect_pair.hpp>
+#include <asio/local/stream_protocol.hpp>
 #include <asio/strand.hpp>
 #include <asio/system_executor.hpp>
+#include <asio/use_awaitable.hpp>
 #include <asio/use_future.hpp>
+#include <asio/write.hpp>
 
 #include <algorithm>
 #include <clocale>
@@ -51,6 +55,102 @@ offload_pool::options two_threads() {
 }
 
 void ignore(std::string const&) {}
+
+/// Counts what would end a process that does nothing about it.
+class broken_pipes {
+public:
+    broken_pipes() {
+        count_ = 0;
+        struct sigaction how {};
+        how.sa_handler = [](int) { count_ = count_ + 1; };
+        sigaction(SIGPIPE, &how, &before_);
+    }
+    broken_pipes(broken_pipes const&) = delete;
+    ~broken_pipes() { sigaction(SIGPIPE, &before_, nullptr); }
+    int count() const { return count_; }
+
+private:
+    static inline volatile std::sig_atomic_t count_ = 0;
+    struct sigaction before_ {};
+};
+
+using local = asio::local::stream_protocol;
+
+/// A session over a connection whose other end is closed.
+awaitable<> log_in_to_nobody() {
+    auto executor = co_await asio::this_coro::executor;
+    local::socket mine(executor), theirs(executor);
+    asio::local::connect_pair(mine, theirs);
+    theirs.close();
+    trawl::ssh::options options;
+    options.host = "127.0.0.1";
+    trawl::ssh::session session(executor, options);
+    bool failed = false;
+    try {
+        co_await session.connect(std::move(mine));
+    } catch (trawl::ssh::failure const&) {
+        failed = true;
+    }
+    CHECK(failed);
+}
+
+/// A server that greets and goes.
+awaitable<> mail_to_nobody(std::filesystem::path place) {
+    auto executor = co_await asio::this_coro::executor;
+    local::acceptor server(executor, local::endpoint(place.string()));
+    auto const greet = [&]() -> awaitable<> {
+        auto peer = co_await server.async_accept(asio::use_awaitable);
+        asio::write(peer, asio::buffer("220 hello\r\n", 11));
+    };
+    auto const send = [&]() -> awaitable<> {
+        trawl::smtp::options options;
+        options.unix_path = place.string();
+        options.tls = trawl::smtp::tls::none;
+        trawl::mime::message letter;
+        letter.from("a@example.org").to("b@example.org").text("hello\n");
+        trawl::smtp::client client(executor, std::move(options));
+        bool failed = false;
+        try {
+            co_await client.send(std::move(letter));
+        } catch (trawl::error const&) {
+            failed = true;
+        }
+        CHECK(failed);
+    };
+    auto const both = [&](trawl::task_group& group) -> awaitable<> {
+        group.spawn(greet());
+        group.spawn(send());
+        co_return;
+    };
+    co_await trawl::with_group(both);
+}
+
+/// A name server that wants to be asked by TCP, and then cuts the connection.
+awaitable<> ask_nobody() {
+    auto executor = co_await asio::this_coro::executor;
+    trawl::test::name_server names(executor, [](trawl::test::name_server::query const&) {
+        trawl::test::name_server::reply answer;
+        answer.truncated = true;
+        return answer;
+    });
+    names.cut_connections();
+    auto const ask = [&](trawl::task_group& group) -> awaitable<> {
+        names.start(group);
+        trawl::dns::resolver::options options;
+        options.servers = {names.where()};
+        options.hosts.clear();
+        options.search = false;
+        trawl::dns::resolver resolver(executor, options);
+        bool failed = false;
+        try {
+            co_await resolver.addresses("host.example.org");
+        } catch (trawl::error const&) {
+            failed = true;
+        }
+        CHECK(failed);
+    };
+    co_await trawl::with_group(ask);
+}
 
 /// Waits for `engines` on `executor`, which other threads run.
 void finish(asio::any_io_executor executor, engines& work) {
@@ -130,6 +230,26 @@ TEST_CASE("no signal handler, locale, umask, folder, limit or variable is touche
             CHECK(value == before.at(what));
         }
     }
+}
+
+TEST_CASE("a peer that is gone is an error and raises no SIGPIPE", "[embed]") {
+    trawl::test::scratch folder;
+    broken_pipes const seen;
+    {
+        asio::io_context io;
+        local::socket mine(io), theirs(io);
+        asio::local::connect_pair(mine, theirs);
+        theirs.close();
+        CHECK(::write(mine.native_handle(), "x", 1) < 0);
+        CHECK(seen.count() == 1); // so one would be seen
+    }
+    trawl::test::run(log_in_to_nobody);
+    CHECK(seen.count() == 1);
+    auto const mail = [&] { return mail_to_nobody(folder.path / "mail"); };
+    trawl::test::run(mail);
+    CHECK(seen.count() == 1);
+    trawl::test::run(ask_nobody);
+    CHECK(seen.count() == 1);
 }
 
 TEST_CASE("two sets of engines work on one loop, and two more on loops of their own", "[embed]") {
