@@ -1,6 +1,7 @@
 #include "job_spec.hpp"
 
 #include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
 
 #include <system_error>
@@ -10,6 +11,9 @@ namespace json = boost::json;
 
 namespace service {
 namespace {
+
+/// A name that somebody has made up, as JSON writes it: on one line whatever is in it.
+std::string quoted(json::string_view name) { return json::serialize(json::value(name)); }
 
 /// The members of one object: each is taken once, and what nobody took is an error.
 class members {
@@ -69,8 +73,7 @@ public:
 
     void end() const {
         if (!left_.empty())
-            throw bad_job("\"" + where_ + "\" has no member \"" +
-                          std::string(left_.begin()->key()) + "\"");
+            throw bad_job("\"" + where_ + "\" has no member " + quoted(left_.begin()->key()));
     }
 
     [[noreturn]] void refuse(std::string_view name, std::string const& why) const {
@@ -132,7 +135,7 @@ job_spec parse_job(std::string_view text, job_limits const& limits) {
     if (kind == "sweep") return sweep_of(body, limits);
     if (kind == "ssh" && !limits.ssh) throw bad_job("the service has no keys: no SSH jobs");
     if (kind == "ssh") return ssh_of(body, limits);
-    throw bad_job("no job is called \"" + std::string(kind) + "\"");
+    throw bad_job("no job is called " + quoted(kind));
 }
 
 std::string_view kind_of(job_spec const& what) noexcept {

@@ -14,7 +14,6 @@
 #endif
 
 #include <limits>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -121,45 +120,6 @@ TEST_CASE("a client that waits for 100 Continue is told once, unless it is refus
     other.feed("POST / HTTP/1.1\r\n" + host + "Expect: 100-continue\r\nContent-Length: 99\r\n\r\n");
     CHECK(other.status() == 413);
     CHECK_FALSE(other.wants_continue());
-}
-
-TEST_CASE("no bytes make the reader depend on how they are cut, or keep more than its limits",
-          "[service]") {
-    std::vector<std::string> const seeds{
-        "POST /jobs?detach=1 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
-        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: "
-        "y\r\n\r\n",
-        "GET http://a/b HTTP/1.0\r\nConnection: keep-alive, Upgrade\r\nUpgrade: h2c\r\n\r\n",
-    };
-    std::mt19937 chance(7); // equal inputs in every run
-    auto const below = [&](std::size_t bound) {
-        return std::uniform_int_distribution<std::size_t>(0, bound - 1)(chance);
-    };
-    for (int round = 0; round < 20'000; ++round) {
-        auto text = seeds[below(seeds.size())];
-        for (auto steps = 1 + below(4); steps > 0; --steps) {
-            auto const at = below(text.size());
-            if (below(2) == 0)
-                text[at] = static_cast<char>(below(256));
-            else
-                text.insert(at, text.substr(below(text.size()), 1 + below(40)));
-        }
-        request_reader whole(small()), bytewise(small());
-        auto const used = whole.feed(text);
-        std::size_t taken = 0;
-        while (taken < text.size() && bytewise.now() == request_reader::state::more)
-            taken += bytewise.feed(std::string_view(text).substr(taken, 1));
-        INFO(text);
-        REQUIRE(whole.now() == bytewise.now());
-        // Of several faults either may be the one that is told.
-        if (whole.now() != request_reader::state::ready) continue;
-        REQUIRE(used == taken);
-        auto const one = whole.take(), other = bytewise.take();
-        REQUIRE(one.path + "?" + one.query + one.body ==
-                other.path + "?" + other.query + other.body);
-        REQUIRE(one.fields == other.fields);
-        REQUIRE(one.body.size() <= small().body);
-    }
 }
 
 TEST_CASE("labels, help texts and numbers are escaped as Prometheus reads them", "[service]") {

@@ -21,6 +21,9 @@ constexpr entry all[] = {
     {"manifest_search", run_manifest_search},
     {"socks", run_socks},
     {"sealed", run_sealed},
+#if TRAWL_FUZZ_SERVICE
+    {"service", run_service},
+#endif
 };
 
 } // namespace

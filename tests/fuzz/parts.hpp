@@ -37,5 +37,6 @@ void run_sftp(std::string_view input);
 void run_spool(std::string_view input);
 void run_sts(std::string_view input);
 void run_socks(std::string_view input);
+void run_service(std::string_view input);
 
 } // namespace trawl::fuzz

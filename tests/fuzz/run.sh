@@ -7,7 +7,7 @@ top=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/../.." && pwd
 build=$top/build-fuzz seconds=${1:-60}
 shift
 entries=("$@")
-((${#entries[@]})) || entries=(icmp targets smtp mime known_hosts manifest dns ssh_config sftp mail spool sts ignore sparse manifest_search socks sealed)
+((${#entries[@]})) || entries=(icmp targets smtp mime known_hosts manifest dns ssh_config sftp mail spool sts ignore sparse manifest_search socks sealed service)
 command -v clang++-19 >/dev/null || { echo "run.sh: clang++-19 is missing (packages clang-19 libclang-rt-19-dev)" >&2; exit 120; }
 
 [[ -f $build/build.ninja ]] ||

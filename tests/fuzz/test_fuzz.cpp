@@ -131,3 +131,8 @@ TEST_CASE("mutated files of a spool are refused or mean what they say", "[fuzz]"
 TEST_CASE("mutated MTA-STS policies break no property of their readers", "[fuzz]") {
     attack("sts");
 }
+#if TRAWL_FUZZ_SERVICE
+TEST_CASE("mutated requests and jobs break no property of the service's readers", "[fuzz]") {
+    attack("service");
+}
+#endif
