@@ -103,6 +103,11 @@ struct options : exclusions {
         0; ///< 1 to rehash_parts: every path belongs to one; 0: whose turn it is by the day
     std::uint32_t rehash_parts = 0; ///< 0: none, 1: everything; 30 finds rot within thirty runs
 
+    /// Of a file of 64 KiB or more that grew at its end an increment or differential stores the tail
+    /// only, as a member "PATH.trawl-tail@OFFSET". The beginning is read all the same: if its hash is
+    /// not what it was, all of the file is stored; so it is behind 64 tails.
+    bool append_delta = false;
+
     backup::hash hash = backup::hash::sha256;      ///< another one than the base's makes a full
     backup::level level = backup::level::standard; ///< of compression; archives of any level mix
     bool zstd = false;                             ///< NAME_..._DATE.tar.zst instead of .tar.gz
@@ -129,6 +134,7 @@ struct report {
     /// gone, and as they were.
     std::uint64_t added = 0, changed = 0, metadata_only = 0, deleted = 0, unchanged = 0;
     std::uint64_t renamed = 0;  ///< of `added`: content of a deleted file, stored as a reference
+    std::uint64_t appended = 0; ///< of `changed`: only what was appended is stored
     std::uint64_t rehashed = 0; ///< files that were read although nothing told of a change
     std::uint64_t excluded = 0; ///< names that were left out
     std::vector<problem>
@@ -351,9 +357,12 @@ struct entry_info {
     bool hard_link = false;    ///< another name of a file: `link` is its first
     std::string hash;          ///< hexadecimal; empty without content
     std::string archive;       ///< file name of the archive with the content; empty without
-    bool unsettled = false;    ///< changed while it was read
-    bool stale = false;        ///< could not be read then: as it was in an earlier state
-    bool partial = false;      ///< could not be read to its end: `size` is what there was
+    /// Of a file whose tails are in later archives: the names of all, in order; `archive` is the
+    /// last. Else empty.
+    std::vector<std::string> parts;
+    bool unsettled = false; ///< changed while it was read
+    bool stale = false;     ///< could not be read then: as it was in an earlier state
+    bool partial = false;   ///< could not be read to its end: `size` is what there was
 };
 
 /// Calls each(ENTRY) for what `paths` choose of a state, sorted, on the caller's executor. Returns

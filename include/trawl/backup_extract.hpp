@@ -33,6 +33,9 @@ struct extract_report {
 /// modes, attributes, ACLs, as root owners. The last member of a name counts. What was deleted
 /// between two backups comes back, for only manifests know of it: use restore() when there is one.
 ///
+/// What an append_delta backup has of a file that grew is put behind what an earlier archive has
+/// brought of it, else named as an error.
+///
 /// Nothing is made outside `target`: a name that is absolute or has "..", a way through a symbolic
 /// link, a hard link to such a place, or content larger than the room there is (a bomb) is refused
 /// and named, and all other members are extracted. Zeros are written as holes. Damage costs what is

@@ -1,7 +1,10 @@
 #include "backup/content.hpp"
 
+#include "backup/tail.hpp"
+
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <stdexcept>
 
 #include <fcntl.h>
@@ -32,12 +35,21 @@ bool read_up_to(int file, std::uint64_t at, char* to, std::size_t size, std::siz
     return true;
 }
 
+void take_content(entry& into, entry const& from) {
+    into.content = from.content;
+    into.archive = from.archive;
+    into.offset = from.offset;
+    into.stored = from.stored;
+    into.parts = from.parts;
+}
+
 } // namespace
 
 tar_stream::tar_stream(int source, plan what, manifest const* base, hash algorithm,
                        std::uint32_t archive, std::size_t block_bytes)
     : source_(source), plan_(std::move(what)), base_(base), archive_(archive),
-      block_bytes_(block_bytes), hash_(algorithm), dropped_(plan_.entries.size()) {
+      block_bytes_(block_bytes), hash_(algorithm), tail_hash_(algorithm),
+      dropped_(plan_.entries.size()) {
     for (auto const at : plan_.gone) {
         auto const& e = base_->entries[at];
         bool const worth_it = e.has_content() && e.size > 0 && e.stored == 0;
@@ -77,6 +89,7 @@ void tar_stream::begin(std::size_t at) {
     case action::verify: ++rehashed_; return read(at);
     case action::check:
     case action::store:
+    case action::append:
     case action::refer: return read(at);
     }
 }
@@ -129,7 +142,9 @@ void tar_stream::read(std::size_t at) {
         if (!S_ISREG(before.st_mode)) return lose(at, 0, "is no regular file any more");
         describe(e, before);
         e.attributes = attributes_of(file.get());
-        if (e.size > small_file) {
+        auto& what = plan_.steps[at].what;
+        if (what == action::append && known_prefix(at) == 0) what = action::store;
+        if (e.size > small_file || what == action::append) {
             if (!begin_large(at, std::move(file), before, i, whole)) large_.reset();
             return;
         }
@@ -152,10 +167,14 @@ bool tar_stream::begin_large(std::size_t at, descriptor file, struct stat const&
     if (static_cast<std::uint64_t>(before.st_blocks) * 512 < e.size)
         now.map = data_extents(now.file.get(), e.size);
     now.sparse = now.map.size() != 1 || now.map.front().size != e.size;
-    auto const& s = plan_.steps[at];
-    now.comparing = limit == whole && (s.what == action::check || s.what == action::verify ||
-                                       (tries == 0 && !now.sparse && gone_.contains(e.size)));
+    auto& s = plan_.steps[at];
+    if (s.what == action::append && now.sparse) s.what = action::store;
+    now.prefix = known_prefix(at);
+    now.comparing =
+        limit == whole && (now.prefix > 0 || s.what == action::check || s.what == action::verify ||
+                           (tries == 0 && !now.sparse && gone_.contains(e.size)));
     e.stored = 0;
+    e.parts.clear();
     if (!now.comparing) {
         // What cannot be read at all is to have no member.
         char first = 0;
@@ -187,6 +206,7 @@ bool tar_stream::read_small(std::size_t at, int file, struct stat const& before,
     if (!settled) flag(at, "changed while it was read; stored as read");
     auto const content = hash_.of(buffer_);
     e.stored = 0;
+    e.parts.clear();
     if (!known(at, content)) put_whole(at, content);
     return true;
 }
@@ -221,9 +241,7 @@ bool tar_stream::refer(std::size_t at, digest const& content) {
     link.hard_link = true;
     link.link = before.path;
     if (!put_header(at, link)) return true; // named, and gone from the state
-    e.content = before.content;
-    e.archive = before.archive;
-    e.offset = before.offset;
+    take_content(e, before);
     plan_.steps[at].what = action::refer;
     gone_.erase(found);
     return true;
@@ -234,10 +252,7 @@ void tar_stream::keep_content(std::size_t at) {
     auto& e = plan_.entries[at];
     auto& s = plan_.steps[at];
     auto const& before = base_->entries[s.before];
-    e.content = before.content;
-    e.archive = before.archive;
-    e.offset = before.offset;
-    e.stored = before.stored;
+    take_content(e, before);
     bool const same = e.mode == before.mode && e.uid == before.uid && e.gid == before.gid &&
                       e.mtime_ns == before.mtime_ns && e.attributes == before.attributes;
     s.what = same ? action::keep : action::describe;
@@ -253,16 +268,55 @@ void tar_stream::put_whole(std::size_t at, digest const& content) {
     bytes_stored_ += e.size;
 }
 
+// How much of the file is in the base, when only what follows is to be stored; 0: all of it is.
+std::uint64_t tar_stream::known_prefix(std::size_t at) const {
+    auto const& s = plan_.steps[at];
+    if (s.what != action::append) return 0;
+    auto const& e = plan_.entries[at];
+    auto const& before = base_->entries[s.before];
+    if (e.size <= before.size || e.inode != before.inode) return 0;
+    // A name that no file can have, or that one has.
+    auto const tail = tail_name{e.path, before.size}.text();
+    auto const other = place_of(plan_.entries, tail);
+    bool const taken = other != plan_.entries.end() && other->path == tail;
+    return taken || leaf_of(tail).size() > NAME_MAX ? 0 : before.size;
+}
+
+// The beginning has been read: when it is what the base has, the rest is all there is to store.
+void tar_stream::begin_tail() {
+    auto& now = *large_;
+    auto const at = now.at;
+    auto const& e = plan_.entries[at];
+    auto const& before = base_->entries[plan_.steps[at].before];
+    if (hash_.so_far() != before.content) {
+        hash_.finish();
+        plan_.steps[at].what = action::store;
+        return read(at);
+    }
+    now.comparing = false;
+    auto tail = e;
+    tail.path = tail_name{e.path, now.prefix}.text();
+    tail.size -= now.prefix;
+    tail.attributes.emplace_back(tail_attribute, std::to_string(now.prefix));
+    tail_hash_.finish();
+    if (put_header(at, tail)) return;
+    hash_.finish();
+    large_.reset();
+}
+
 void tar_stream::pump() {
     auto& now = *large_;
     auto& e = plan_.entries[now.at];
+    if (now.prefix > 0 && now.comparing && now.done == now.prefix) return begin_tail();
     if (now.done == e.size) return now.comparing ? compare_large() : end_large();
     auto const piece = next_piece();
     if (now.comparing && (now.failure || now.ran_short)) return compare_large();
     now.done += piece.size();
     if (!now.sparse) {
         hash_.update(piece);
-        if (!now.comparing) tar_.data(piece);
+        if (now.comparing) return;
+        if (now.prefix > 0) tail_hash_.update(piece);
+        tar_.data(piece);
         return;
     }
     // What is hashed is what is stored: the map and the data.
@@ -292,7 +346,7 @@ std::string_view tar_stream::next_piece() {
         if (!now.ran_short && !now.failure) now.sound = now.done + n;
         return std::string_view(zeros).substr(0, static_cast<std::size_t>(n));
     }
-    auto const end = data + now.map[now.part].size;
+    auto const end = now.prefix > 0 && now.comparing ? now.prefix : data + now.map[now.part].size;
     buffer_.resize(static_cast<std::size_t>(std::min<std::uint64_t>(end - now.done, piece_bytes)));
     std::size_t done = 0;
     if (!now.ran_short && !now.failure) {
@@ -341,9 +395,15 @@ void tar_stream::end_large() {
         if (!cut_short()) lose_large();
         return;
     }
-    bytes_stored_ += e.size;
+    bytes_stored_ += e.size - now.prefix;
     e.content = content;
     e.archive = archive_;
+    if (now.prefix > 0) {
+        auto const& before = base_->entries[plan_.steps[at].before];
+        e.parts.clear();
+        for_each_stretch(before, [&e](stretch const& s) { e.parts.push_back(s); });
+        e.parts.push_back({archive_, e.offset, e.size - now.prefix, tail_hash_.finish()});
+    }
     if (now.limit != whole) return end_cut();
     bool const settled = !now.ran_short && same_moment(now.before, after);
     bool const only_grew = !now.ran_short && after.st_size > now.before.st_size; // a log

@@ -25,6 +25,9 @@ namespace trawl::backup::detail {
 /// name, the last one counts), and flagged when it does not come to rest. So it goes with one that
 /// cannot be read to its end: the last member has what could be read, and no zeros for the rest.
 ///
+/// Of a file to append to the beginning is read and hashed; when that is what the base has, what
+/// follows is stored as a member of its own name (tail.hpp), else all of it.
+///
 /// A new file with the content of one that is gone becomes a reference to that: in the manifest to
 /// its place in an older archive, in this one a hard link to the old name, which is still there when
 /// one archive after the other is extracted by tar.
@@ -61,6 +64,8 @@ private:
     void end_cut();
     bool cut_short();
     void compare_large();
+    std::uint64_t known_prefix(std::size_t at) const;
+    void begin_tail();
     bool same_as_before(std::size_t at, digest const& content) const;
     bool known(std::size_t at, digest const& content);
     void keep_content(std::size_t at);
@@ -85,6 +90,7 @@ private:
         bool sparse = false;
         std::unique_ptr<tar_writer> nowhere; ///< takes a sparse file that is only compared
         bool comparing = false;              ///< the first pass of a check: hash only
+        std::uint64_t prefix = 0;            ///< so much is only compared, the rest a tail; or 0
         bool ran_short = false;
         int failure = 0;
         std::uint64_t sound = 0;     ///< how far it could be read: zeros stand for what is behind
@@ -100,7 +106,7 @@ private:
     std::uint32_t archive_;
     std::size_t block_bytes_;
     tar_writer tar_;
-    hasher hash_;
+    hasher hash_, tail_hash_;
     std::multimap<std::uint64_t, std::uint32_t> gone_; ///< by size: files of the base, by index
     std::vector<bool> dropped_;
     std::map<std::string, std::string>

@@ -39,6 +39,17 @@ inline constexpr std::uint32_t flag_unsettled = 1; ///< changed while it was rea
 inline constexpr std::uint32_t flag_stale = 2;     ///< not readable now: as in an earlier backup
 inline constexpr std::uint32_t flag_partial = 4;   ///< stored only as far as it could be read
 
+/// Bytes of a content that lie in one archive in a row.
+struct stretch {
+    std::uint32_t archive = no_archive; ///< of the chain
+    std::uint64_t offset = 0;           ///< in its plain tar stream
+    std::uint64_t bytes = 0;
+    digest content; ///< of these bytes alone
+};
+
+/// A file in so many parts is stored whole when it grows again.
+inline constexpr std::size_t most_parts = 64;
+
 /// One object of the source, as a manifest line and a tar member describe it.
 struct entry {
     std::string path; ///< relative to the source, raw bytes; the source itself is ""
@@ -57,9 +68,21 @@ struct entry {
     digest content;           ///< of regular files that are no hard link; sparse: as stored
     std::string link;         ///< target of a symlink, leader of a hard link
     std::vector<std::pair<std::string, std::string>> attributes; ///< extended ones, sorted
+    /// Of a file that grew, whose tails are in later archives: all of them, in order; `archive` and
+    /// `offset` are those of the last. Empty: the content is in one.
+    std::vector<stretch> parts;
 
     bool has_content() const noexcept { return type == file_type::regular && !hard_link; }
 };
+
+/// Calls each(STRETCH) for where the content lies, in order.
+template <class Each>
+void for_each_stretch(entry const& e, Each each) {
+    if (!e.has_content()) return;
+    if (e.parts.empty())
+        each(stretch{e.archive, e.offset, e.stored ? e.stored : e.size, e.content});
+    for (auto const& part : e.parts) each(part);
+}
 
 /// "a/b" of "a/b/c", "" of "a".
 inline std::string_view parent_of(std::string_view path) noexcept {

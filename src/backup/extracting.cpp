@@ -22,6 +22,37 @@ bool all_zero(std::string_view bytes) {
                              std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
+std::pair<std::string, std::string> mark_of(tail_name const& tail) {
+    return {tail_attribute, std::to_string(tail.offset)};
+}
+
+/// Of a member that is one; not of a file that only has such a name.
+std::optional<tail_name> tail_of(entry const& e) {
+    auto tail = tail_name::parse(e.path);
+    if (tail &&
+        std::find(e.attributes.begin(), e.attributes.end(), mark_of(*tail)) == e.attributes.end())
+        tail.reset();
+    return tail;
+}
+
+/// False when the file is shorter.
+bool copy_up_to(std::uint64_t size, int from, int to, std::string const& where,
+                std::stop_token const& stop) {
+    std::string piece(std::size_t(1) << 20, '\0');
+    for (std::uint64_t at = 0; at < size;) {
+        stop_point(stop);
+        auto const most =
+            static_cast<std::size_t>(std::min<std::uint64_t>(piece.size(), size - at));
+        auto const n = ::pread(from, piece.data(), most, static_cast<off_t>(at));
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return false;
+        auto const bytes = std::string_view(piece).substr(0, static_cast<std::size_t>(n));
+        if (!all_zero(bytes)) write_at(to, bytes, at, where);
+        at += bytes.size();
+    }
+    return true;
+}
+
 } // namespace
 
 void extracting::prepare(std::stop_token const&) {
@@ -89,24 +120,49 @@ void extracting::put(tar_reader::member const& found, std::stop_token const& sto
     } else if (e.hard_link) {
         made = into_->make_link(e, e.link);
     } else if (e.type == file_type::regular) {
-        made = has_room(found) && put_file(found, stop);
+        auto const tail = tail_of(e);
+        made = has_room(found) && (tail ? put_tail(e, *tail, stop) : put_file(e, stop));
     } else
         made = into_->make_other(e);
     report_.entries += made;
 }
 
-bool extracting::put_file(tar_reader::member const& found, std::stop_token const& stop) {
-    auto file = into_->begin_file(found.what);
+bool extracting::put_file(entry const& what, std::stop_token const& stop) {
+    auto file = into_->begin_file(what);
     if (!file) return false;
-    std::uint64_t at = 0;
+    put_data(*file, what, 0, stop);
+    return into_->finish_file(what, std::move(*file));
+}
+
+// What was appended to a file goes behind what an earlier archive has brought of it.
+bool extracting::put_tail(entry const& what, tail_name const& tail, std::stop_token const& stop) {
+    auto const before = open_beneath(target_.get(), tail.path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    struct stat facts {};
+    if (before && ::fstat(before.get(), &facts) == 0 && S_ISREG(facts.st_mode)) {
+        auto whole = what;
+        whole.path = tail.path;
+        std::erase(whole.attributes, mark_of(tail));
+        auto file = into_->begin_file(whole);
+        if (!file) return false;
+        if (copy_up_to(tail.offset, before.get(), file->file.get(), tail.path, stop)) {
+            put_data(*file, whole, tail.offset, stop);
+            return into_->finish_file(whole, std::move(*file));
+        }
+    }
+    refuse(what.path, "is only what was appended to " + tail.path +
+                          ", the beginning of which is in an earlier archive");
+    return put_file(what, stop);
+}
+
+void extracting::put_data(placer::partial& into, entry const& what, std::uint64_t at,
+                          std::stop_token const& stop) {
     for (auto piece = reader_->data(); !piece.empty(); piece = reader_->data()) {
         stop_point(stop);
-        if (!all_zero(piece)) write_at(file->file.get(), piece, at, found.what.path);
+        if (!all_zero(piece)) write_at(into.file.get(), piece, at, what.path);
         at += piece.size();
+        report_.bytes += piece.size();
     }
-    if (::ftruncate(file->file.get(), static_cast<off_t>(at)) != 0) fail(errno, found.what.path);
-    report_.bytes += at;
-    return into_->finish_file(found.what, std::move(*file));
+    if (::ftruncate(into.file.get(), static_cast<off_t>(at)) != 0) fail(errno, what.path);
 }
 
 // A bomb says in its header how large it is going to be.

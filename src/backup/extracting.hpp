@@ -2,6 +2,7 @@
 
 #include "backup/archive.hpp"
 #include "backup/placing.hpp"
+#include "backup/tail.hpp"
 
 #include <trawl/backup_extract.hpp>
 
@@ -32,7 +33,10 @@ private:
     std::unique_ptr<stored_file> open(std::filesystem::path const& archive) const;
     bool next_archive();
     void put(tar_reader::member const& found, std::stop_token const& stop);
-    bool put_file(tar_reader::member const& found, std::stop_token const& stop);
+    bool put_file(entry const& what, std::stop_token const& stop);
+    bool put_tail(entry const& what, tail_name const& tail, std::stop_token const& stop);
+    void put_data(placer::partial& into, entry const& what, std::uint64_t at,
+                  std::stop_token const& stop);
     bool make_parents(std::string_view path);
     bool has_room(tar_reader::member const& found);
     void finish_folders();

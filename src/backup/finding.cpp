@@ -56,10 +56,13 @@ void finding::must_be_file(std::string const& path) const {
 }
 
 void finding::read(std::stop_token const& stop, std::function<void(std::string_view)> const& take) {
-    auto const& link = head_.chain[entry_.archive];
-    open_archive const archive(store_->read(link.archive), link);
-    auto const where = "backup " + shown_ + "/" + archive.name;
-    if (!archive.file) throw error(errc::no_such_archive, where, file_ + " needs it");
+    std::vector<bool> wanted(head_.chain.size());
+    for_each_stretch(entry_, [&wanted](stretch const& s) { wanted[s.archive] = true; });
+    auto const archives = open_chain(*store_, head_.chain, wanted);
+    auto const where = "backup " + shown_ + "/";
+    for (std::size_t i = 0; i < wanted.size(); ++i)
+        if (wanted[i] && !archives[i].file)
+            throw error(errc::no_such_archive, where + archives[i].name, file_ + " needs it");
     std::string const zeros(64 * 1024, '\0');
     std::uint64_t given = 0;
     auto const fill = [&](std::uint64_t up_to) {
@@ -70,8 +73,8 @@ void finding::read(std::stop_token const& stop, std::function<void(std::string_v
             given += n;
         }
     };
+    content_reader reader(archives, entry_.archive, head_.algorithm);
     try {
-        content_reader reader(archive, head_.algorithm);
         std::string_view all;
         if (entry_.stored != 0) {
             sparse_reader holes(entry_.size);
@@ -93,7 +96,7 @@ void finding::read(std::stop_token const& stop, std::function<void(std::string_v
     } catch (std::system_error const&) {
         throw;
     } catch (std::runtime_error const& damage) {
-        throw error(errc::corrupt, where + ": " + options_.path, damage.what());
+        throw error(errc::corrupt, where + reader.archive() + ": " + options_.path, damage.what());
     }
 }
 

@@ -15,8 +15,9 @@ void check(int ok) {
 struct hasher::state {
     explicit state(hash algorithm)
         : method(EVP_MD_fetch(nullptr, algorithm == hash::md5 ? "MD5" : "SHA256", nullptr)),
-          context(EVP_MD_CTX_new()) {
-        check(method && context ? EVP_DigestInit_ex2(context.get(), method.get(), nullptr) : 0);
+          context(EVP_MD_CTX_new()), copy(EVP_MD_CTX_new()) {
+        check(method && context && copy ? EVP_DigestInit_ex2(context.get(), method.get(), nullptr)
+                                        : 0);
     }
 
     struct free_method {
@@ -26,8 +27,20 @@ struct hasher::state {
         void operator()(EVP_MD_CTX* p) const noexcept { EVP_MD_CTX_free(p); }
     };
     std::unique_ptr<EVP_MD, free_method> method;
-    std::unique_ptr<EVP_MD_CTX, free_context> context;
+    std::unique_ptr<EVP_MD_CTX, free_context> context, copy; ///< copy: for so_far()
 };
+
+namespace {
+digest end_of(EVP_MD_CTX* context) {
+    unsigned char raw[EVP_MAX_MD_SIZE];
+    unsigned size = 0;
+    check(EVP_DigestFinal_ex(context, raw, &size));
+    digest value;
+    value.size = static_cast<std::uint8_t>(size);
+    std::copy_n(raw, size, value.bytes.begin());
+    return value;
+}
+} // namespace
 
 hasher::hasher(hash algorithm) : state_(std::make_unique<state>(algorithm)) {}
 hasher::hasher(hasher&&) noexcept = default;
@@ -38,14 +51,14 @@ void hasher::update(std::string_view bytes) {
 }
 
 digest hasher::finish() {
-    unsigned char raw[EVP_MAX_MD_SIZE];
-    unsigned size = 0;
-    check(EVP_DigestFinal_ex(state_->context.get(), raw, &size));
+    auto const value = end_of(state_->context.get());
     check(EVP_DigestInit_ex2(state_->context.get(), state_->method.get(), nullptr));
-    digest value;
-    value.size = static_cast<std::uint8_t>(size);
-    std::copy_n(raw, size, value.bytes.begin());
     return value;
+}
+
+digest hasher::so_far() const {
+    check(EVP_MD_CTX_copy_ex(state_->copy.get(), state_->context.get()));
+    return end_of(state_->copy.get());
 }
 
 std::string_view name_of(hash algorithm) noexcept {

@@ -20,7 +20,9 @@ public:
     ~hasher();
 
     void update(std::string_view bytes);
-    /// What was updated since the last finish(); starts anew.
+    /// Of what was updated since the last finish(); goes on.
+    digest so_far() const;
+    /// The same; starts anew.
     digest finish();
     digest of(std::string_view bytes) { return update(bytes), finish(); }
 

@@ -101,6 +101,7 @@ private:
         i.hard_link = e.hard_link;
         if (e.content) i.hash = hex(e.content);
         if (e.archive != no_archive) i.archive = from_.state.chain[e.archive].archive;
+        for (auto const& part : e.parts) i.parts.push_back(from_.state.chain[part.archive].archive);
         i.unsettled = e.flags & flag_unsettled;
         i.stale = e.flags & flag_stale;
         i.partial = e.flags & flag_partial;

@@ -42,8 +42,8 @@ void making::prepare() {
     auto const index = base ? static_cast<std::uint32_t>(base->chain.size()) : 0;
     auto const again = rehash{options_.rehash_part, options_.rehash_parts}.on(local_day(now_));
     compressor_.emplace(options_.zstd ? codec::zstd : codec::gzip, options_.level);
-    stream_.emplace(source_.get(), compare(std::move(found), base, again), base, options_.hash,
-                    index, compressor_->block_bytes());
+    stream_.emplace(source_.get(), compare(std::move(found), base, again, options_.append_delta),
+                    base, options_.hash, index, compressor_->block_bytes());
     archive_ = store_->create("." + options_.name + ".archive.partial");
     append(compressor_->head());
 }
@@ -243,9 +243,10 @@ void making::tally(plan const& done) {
         if (s.before == not_in_base) {
             ++report_.added;
             report_.renamed += s.what == action::refer;
-        } else if (s.what == action::store || s.what == action::refer)
+        } else if (s.what == action::store || s.what == action::refer || s.what == action::append) {
             ++report_.changed;
-        else if (s.what == action::describe)
+            report_.appended += s.what == action::append;
+        } else if (s.what == action::describe)
             ++report_.metadata_only;
         else
             ++report_.unchanged;

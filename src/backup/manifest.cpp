@@ -54,6 +54,12 @@ void put_entry(std::string& to, entry const& e) {
             attributes.push_back(bj::array{json::text(name), json::text(value)});
         more["attributes"] = std::move(attributes);
     }
+    if (!e.parts.empty()) {
+        bj::array parts;
+        for (auto const& p : e.parts)
+            parts.push_back(bj::array{p.archive, p.offset, p.bytes, hex(p.content)});
+        more["parts"] = std::move(parts);
+    }
     if (!more.empty()) to += ',', to += bj::serialize(more);
     to += "]\n";
 }
@@ -210,7 +216,18 @@ void read_header(bj::value const& value, manifest& into) {
     if (kind_of(member(object, "kind")) != into.self().made) refuse("kind and chain differ");
 }
 
-void read_more(bj::object const& object, entry& into) {
+stretch read_part(bj::value const& value, manifest const& state) {
+    auto const* columns = value.if_array();
+    if (!columns || columns->size() != 4) refuse("an odd part");
+    stretch part;
+    part.archive = number<std::uint32_t>((*columns)[0], "a part's archive");
+    part.offset = number<std::uint64_t>((*columns)[1], "a part's offset");
+    part.bytes = number<std::uint64_t>((*columns)[2], "a part's bytes");
+    part.content = hash_of((*columns)[3], size_of(state.algorithm), "a part's hash");
+    return part;
+}
+
+void read_more(bj::object const& object, manifest const& state, entry& into) {
     for (auto const& [key, value] : object) {
         if (key == "to" && into.type == file_type::symlink)
             into.link = bytes_of(value, "to");
@@ -220,7 +237,9 @@ void read_more(bj::object const& object, entry& into) {
             into.device = number<std::uint64_t>(value, "device");
         else if (key == "stored" && into.has_content())
             into.stored = number<std::uint64_t>(value, "stored");
-        else if (key == "attributes" && value.is_array()) {
+        else if (key == "parts" && value.is_array() && value.get_array().size() <= most_parts) {
+            for (auto const& part : value.get_array()) into.parts.push_back(read_part(part, state));
+        } else if (key == "attributes" && value.is_array()) {
             for (auto const& pair : value.get_array()) {
                 if (!pair.is_array() || pair.get_array().size() != 2) refuse("an odd attribute");
                 into.attributes.emplace_back(bytes_of(pair.get_array()[0], "attribute"),
@@ -256,7 +275,7 @@ entry read_entry(bj::array const& line, manifest const& state) {
     e.flags = number<std::uint32_t>(line[12], "flags");
     if (line.size() == 14) {
         if (!line[13].is_object()) refuse("the last column is no object");
-        read_more(line[13].get_object(), e);
+        read_more(line[13].get_object(), state, e);
     }
     return e;
 }
@@ -282,19 +301,36 @@ void check_place(entry const& e, manifest const& state) {
     }
 }
 
+/// Each part in a later archive than the one before, the last one where the columns say.
+void check_parts(entry const& e) {
+    if (e.parts.empty()) return;
+    std::uint64_t bytes = 0;
+    for (std::size_t i = 0; i < e.parts.size(); ++i) {
+        auto const& part = e.parts[i];
+        if (!part.content || part.bytes == 0 || part.bytes > e.size - bytes)
+            refuse("parts that are not the whole");
+        if (i > 0 && part.archive <= e.parts[i - 1].archive) refuse("parts out of order");
+        bytes += part.bytes;
+    }
+    auto const& last = e.parts.back();
+    if (!e.has_content() || e.stored != 0 || e.parts.size() < 2 || bytes != e.size ||
+        last.archive != e.archive || last.offset != e.offset)
+        refuse("parts that are not the whole");
+}
+
 /// What an entry says by itself: its content is in the chain.
 void check_entry(entry const& e, manifest const& state) {
     if (e.mode > 07777) refuse("a mode beyond 07777");
     if (e.has_content() != static_cast<bool>(e.content) ||
         e.has_content() != (e.archive != no_archive))
         refuse("hash, archive and type do not agree");
-    if (e.archive != no_archive) {
-        if (e.archive >= state.chain.size()) refuse("an archive that is not in the chain");
-        auto const plain = state.chain[e.archive].plain_bytes();
-        auto const size = e.stored ? e.stored : e.size;
-        if (e.offset > plain || size > plain - e.offset)
+    check_parts(e);
+    for_each_stretch(e, [&state](stretch const& s) {
+        if (s.archive >= state.chain.size()) refuse("an archive that is not in the chain");
+        auto const plain = state.chain[s.archive].plain_bytes();
+        if (s.offset > plain || s.bytes > plain - s.offset)
             refuse("content beyond the end of its archive");
-    }
+    });
     if (e.type == file_type::symlink && e.link.empty()) refuse("a symbolic link to nothing");
 }
 

@@ -33,7 +33,8 @@ struct chain_link {
 ///     {"format":1,...,"chain":[{...},...]}          header, one line
 ///     {"blocks":[N,...],"block_bytes":N}            one for each link of the chain
 ///     [path,type,mode,uid,gid,size,mtime_ns,ctime_ns,inode,hash,archive,offset,flags]
-///     [..., {"to":TARGET,"link":LEADER,"device":N,"stored":N,"attributes":[[NAME,VALUE]]}]
+///     [..., {"to":TARGET,"link":LEADER,"device":N,"stored":N,"attributes":[[NAME,VALUE]],
+///            "parts":[[archive,offset,bytes,hash],...]}]
 ///     {"deleted":path}                              gone since the backup before
 ///     {"error":path,"message":text}
 ///     {"end":true,"lines":N,"sha256":"..."}         of every byte before this line
@@ -45,6 +46,10 @@ struct chain_link {
 ///
 /// A sparse file is `stored` as GNU's format 1.0 has it, a map and the data between the holes, and
 /// its hash is of these bytes: nobody has to read or hash gigabytes of zeros.
+///
+/// A file that grew may lie in `parts`, the tails of later archives behind what an older one has:
+/// each has a hash of its own, `hash` is of their concatenation, and `archive` and `offset` are
+/// those of the last.
 struct manifest {
     std::string name;
     std::string root;              ///< the source's absolute path

@@ -15,6 +15,15 @@ bool same_facts(entry const& a, entry const& b) {
            a.inode == b.inode && a.mode == b.mode && a.uid == b.uid && a.gid == b.gid;
 }
 
+/// Shorter ones are stored whole: an archive more to be opened costs more than it saves.
+constexpr std::uint64_t least_prefix = std::uint64_t(64) << 10;
+
+/// The same file with more in it, as far as stat(2) tells.
+bool has_grown(entry const& now, entry const& before) {
+    return now.size > before.size && now.inode == before.inode && before.size >= least_prefix &&
+           before.stored == 0 && before.parts.size() < most_parts;
+}
+
 action judge(entry const& now, entry const& before, std::int64_t walk_began_ns) {
     if (!now.has_content()) {
         bool const same = now.type == before.type && now.hard_link == before.hard_link &&
@@ -28,8 +37,8 @@ action judge(entry const& now, entry const& before, std::int64_t walk_began_ns) 
 
 class comparison {
 public:
-    comparison(walked now, manifest const* base, rehash again)
-        : now_(std::move(now)), base_(base), again_(again) {}
+    comparison(walked now, manifest const* base, rehash again, bool append_delta)
+        : now_(std::move(now)), base_(base), again_(again), append_delta_(append_delta) {}
 
     plan run() {
         std::size_t old = 0;
@@ -57,7 +66,8 @@ private:
 
     void both(entry now, std::size_t at) {
         auto const& before = base_->entries[at];
-        auto const what = judge(now, before, base_->started_ns);
+        auto what = judge(now, before, base_->started_ns);
+        if (what == action::store && append_delta_ && has_grown(now, before)) what = action::append;
         auto const index = static_cast<std::uint32_t>(at);
         if (what != action::keep) return add(std::move(now), {what, index});
         bool const look = before.has_content() && again_.takes(before.path);
@@ -77,6 +87,7 @@ private:
     walked now_;
     manifest const* base_;
     rehash again_;
+    bool append_delta_;
     plan result_;
 };
 
@@ -117,8 +128,8 @@ rehash rehash::on(std::chrono::sys_days day) const noexcept {
     return {static_cast<std::uint32_t>(turn) + 1, parts};
 }
 
-plan compare(walked now, manifest const* base, rehash again) {
-    return comparison(std::move(now), base, again).run();
+plan compare(walked now, manifest const* base, rehash again, bool append_delta) {
+    return comparison(std::move(now), base, again, append_delta).run();
 }
 
 void settle(plan& state, std::vector<bool> dropped, std::vector<problem>& because) {

@@ -22,6 +22,7 @@ enum class action : std::uint8_t {
     verify,   ///< nothing tells of a change; read and compare all the same
     store,    ///< read and store
     refer,    ///< the content of a file that is gone, under a new name
+    append,   ///< grown: when its beginning is what it was, only what follows is stored
 };
 
 inline constexpr std::uint32_t not_in_base = 0xffffffff;
@@ -60,8 +61,8 @@ bool is_unseen(std::string_view path, std::vector<std::string> const& unread);
 /// Compares a walk with the base (nullptr: a full). Sans I/O.
 ///
 /// A trusted file is not read. What the walk could not read keeps the state that the base has,
-/// flagged stale.
-plan compare(walked now, manifest const* base, rehash again = {});
+/// flagged stale. `append_delta`: larger ones that grew may be stored as their tails.
+plan compare(walked now, manifest const* base, rehash again = {}, bool append_delta = false);
 
 /// Removes the entries that are marked in `dropped` and those whose folder or hard-link leader is
 /// not there (any more); `because` gets a line for each of the latter. `steps` stay parallel.

@@ -33,18 +33,29 @@ std::vector<span> arrange(std::vector<wish>& wishes, std::vector<open_archive> c
     return spans;
 }
 
+std::vector<open_archive> open_chain(store& from, std::vector<chain_link> const& chain,
+                                     std::vector<bool> const& wanted) {
+    std::vector<open_archive> archives;
+    archives.reserve(chain.size());
+    for (std::size_t i = 0; i < chain.size(); ++i)
+        archives.emplace_back(wanted[i] ? from.read(chain[i].archive) : nullptr, chain[i]);
+    return archives;
+}
+
 bool content_reader::whole(entry const& e, std::string_view& bytes) {
     auto const size = stored_bytes(e);
     bytes = {};
+    if (!e.parts.empty()) return false;
+    at_ = archive_;
     if (size > 0) bytes = blocks_.at(e.offset, size);
     if (bytes.size() != size) return false;
     hash_.finish();
-    check(hash_.of(bytes), e);
+    check(hash_.of(bytes), e.content);
     return true;
 }
 
-void content_reader::check(digest const& found, entry const& e) const {
-    if (found != e.content)
+void content_reader::check(digest const& found, digest const& expected) {
+    if (found != expected)
         throw std::runtime_error("its content has another hash than the manifest says");
 }
 

@@ -44,13 +44,24 @@ struct span {
 /// spans of one archive each that take some time but not long.
 std::vector<span> arrange(std::vector<wish>& wishes, std::vector<open_archive> const& archives);
 
-/// Reads contents out of one archive and checks their hashes. One thread at a time.
+/// Opens the archives of `chain` that are marked; the others have no file.
+std::vector<open_archive> open_chain(store& from, std::vector<chain_link> const& chain,
+                                     std::vector<bool> const& wanted);
+
+/// Reads contents out of one archive, and the earlier parts of those that have some out of the
+/// others; checks their hashes. One thread at a time.
 class content_reader {
 public:
-    content_reader(open_archive const& from, hash algorithm)
-        : blocks_(*from.file, from.map), hash_(algorithm) {}
+    /// `chain` outlives the reader; what is read lies in open ones, most of it in `archive`.
+    content_reader(std::vector<open_archive> const& chain, std::uint32_t archive, hash algorithm)
+        : chain_(chain), archive_(archive), at_(archive),
+          blocks_(*chain[archive].file, chain[archive].map), hash_(algorithm),
+          part_hash_(algorithm) {}
 
-    /// A whole content that lies within one block, checked; empty view and false when it does not.
+    /// Of the archive that was read last: it is to blame for what read() throws.
+    std::string const& archive() const noexcept { return chain_[at_].name; }
+
+    /// A whole content that lies within one block of the archive, checked; empty view and false when it does not.
     /// Valid until the next call. Throws std::runtime_error as read().
     bool whole(entry const& e, std::string_view& bytes);
 
@@ -58,24 +69,41 @@ public:
     /// std::runtime_error that says what is wrong with the archive; what `take` throws passes.
     template <class Take>
     void read(entry const& e, std::stop_token const& stop, Take take) {
-        auto at = e.offset;
         hash_.finish();
-        for (auto left = stored_bytes(e); left > 0;) {
+        at_ = archive_;
+        if (e.parts.empty()) pour(blocks_, e.offset, stored_bytes(e), stop, take);
+        for (auto const& part : e.parts) {
+            at_ = part.archive;
+            block_reader from(*chain_[at_].file, chain_[at_].map);
+            part_hash_.finish();
+            pour(from, part.offset, part.bytes, stop, [&](std::string_view piece) {
+                part_hash_.update(piece);
+                take(piece);
+            });
+            check(part_hash_.finish(), part.content);
+        }
+        check(hash_.finish(), e.content);
+    }
+
+private:
+    template <class Take>
+    void pour(block_reader& from, std::uint64_t at, std::uint64_t left, std::stop_token const& stop,
+              Take take) {
+        while (left > 0) {
             stop_point(stop);
-            auto const piece = blocks_.at(at, left);
+            auto const piece = from.at(at, left);
             hash_.update(piece);
             take(piece);
             at += piece.size();
             left -= piece.size();
         }
-        check(hash_.finish(), e);
     }
+    static void check(digest const& found, digest const& expected);
 
-private:
-    void check(digest const& found, entry const& e) const;
-
+    std::vector<open_archive> const& chain_;
+    std::uint32_t archive_, at_;
     block_reader blocks_;
-    hasher hash_;
+    hasher hash_, part_hash_;
 };
 
 } // namespace trawl::backup::detail

@@ -70,14 +70,13 @@ void restoring::add_wishes() {
 // All of them before anything is made: what is open can be read to its end, whoever deletes it.
 void restoring::open_archives_of_wishes() {
     std::vector<bool> wanted(from_.state.chain.size());
-    for (auto const& w : wishes_) wanted[w.content->archive] = true;
-    for (std::size_t i = 0; i < wanted.size(); ++i) {
-        auto const& link = from_.state.chain[i];
-        archives_.emplace_back(wanted[i] ? store_->read(link.archive) : nullptr, link);
+    for (auto const& w : wishes_)
+        for_each_stretch(*w.content, [&wanted](stretch const& s) { wanted[s.archive] = true; });
+    archives_ = open_chain(*store_, from_.state.chain, wanted);
+    for (std::size_t i = 0; i < wanted.size(); ++i)
         if (wanted[i] && !archives_[i].file)
-            throw error(errc::no_such_archive, "backup " + shown_ + "/" + link.archive,
+            throw error(errc::no_such_archive, "backup " + shown_ + "/" + archives_[i].name,
                         from_.file + " needs it");
-    }
 }
 
 void restoring::open_target() {
@@ -174,8 +173,7 @@ void restoring::make_link(item& what, placer& into, tally& done) {
 
 void restoring::restore_contents(job const& now, placer& into, tally& done,
                                  std::stop_token const& stop) {
-    auto const& archive = archives_[wishes_[now.begin].content->archive];
-    content_reader reader(archive, from_.state.algorithm);
+    content_reader reader(archives_, wishes_[now.begin].content->archive, from_.state.algorithm);
     for (auto i = now.begin; i < now.end; ++i) {
         stop_point(stop);
         auto& what = items_[wishes_[i].number];
@@ -186,7 +184,7 @@ void restoring::restore_contents(job const& now, placer& into, tally& done,
             throw; // cancelled, or the target's disk
         } catch (std::runtime_error const& damage) {
             done.corrupt = true;
-            done.errors.push_back({of(what).path, archive.name + ": " + damage.what()});
+            done.errors.push_back({of(what).path, reader.archive() + ": " + damage.what()});
         }
         bytes_done_ += stored_bytes(content);
         if (!what.placed) continue;

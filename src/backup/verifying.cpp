@@ -132,7 +132,14 @@ void verifying::add_check(loaded& from, std::size_t index) {
     now.link = from.state.chain[index];
     now.head.algorithm = from.state.algorithm;
     for (auto const& e : from.state.entries)
-        if (e.archive == index) now.entries.push_back(e), now.entries.back().archive = 0;
+        for_each_stretch(e, [&](stretch const& s) {
+            if (s.archive != index) return;
+            auto& here = now.entries.emplace_back(e);
+            here.archive = 0;
+            here.offset = s.offset;
+            here.content = s.content;
+            if (!e.parts.empty()) here.size = s.bytes, here.parts.clear();
+        });
     archives_[now.link.archive] = true;
 }
 
@@ -189,7 +196,7 @@ void verifying::hash_archive(check& now, std::stop_token const& stop) {
 }
 
 void verifying::read_contents(check& now, span part, std::stop_token const& stop) {
-    content_reader reader(now.archive[0], now.head.algorithm);
+    content_reader reader(now.archive, 0, now.head.algorithm);
     for (auto i = part.begin; i < part.end; ++i) {
         stop_point(stop);
         auto const& e = *now.wishes[i].content;
@@ -285,18 +292,22 @@ void verifying::plan_consequences() {
 void verifying::follow(std::string const& file, std::stop_token const& stop) {
     auto const found = load(*store_, file, stop);
     std::lock_guard const lock(adding_);
-    for (auto const& e : found.state.entries) {
-        if (e.archive == no_archive) continue;
-        auto const& archive = found.state.chain[e.archive].archive;
-        auto const first = damage_.lower_bound({archive, e.offset, {}});
-        if (first == damage_.end() || std::get<0>(first->first) != archive ||
-            std::get<1>(first->first) != e.offset)
-            continue;
-        damaged_file renamed{e.path, archive, first->second.why, {}};
-        auto& lost = damage_.try_emplace({archive, e.offset, e.path}, renamed).first->second;
-        if (std::find(lost.manifests.begin(), lost.manifests.end(), file) == lost.manifests.end())
-            lost.manifests.push_back(file);
-    }
+    for (auto const& e : found.state.entries)
+        for_each_stretch(e, [&](stretch const& s) {
+            follow(file, e, found.state.chain[s.archive].archive, s.offset);
+        });
+}
+
+void verifying::follow(std::string const& file, entry const& e, std::string const& archive,
+                       std::uint64_t offset) {
+    auto const first = damage_.lower_bound({archive, offset, {}});
+    if (first == damage_.end() || std::get<0>(first->first) != archive ||
+        std::get<1>(first->first) != offset)
+        return;
+    damaged_file renamed{e.path, archive, first->second.why, {}};
+    auto& lost = damage_.try_emplace({archive, offset, e.path}, renamed).first->second;
+    if (std::find(lost.manifests.begin(), lost.manifests.end(), file) == lost.manifests.end())
+        lost.manifests.push_back(file);
 }
 
 void verifying::plan_live() {

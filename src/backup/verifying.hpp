@@ -81,6 +81,8 @@ private:
     void hash_archive(check& now, std::stop_token const& stop);
     void read_contents(check& now, span part, std::stop_token const& stop);
     void follow(std::string const& file, std::stop_token const& stop);
+    void follow(std::string const& file, entry const& e, std::string const& archive,
+                std::uint64_t offset);
     void compare_live(span part, std::stop_token const& stop);
     void lose(check const& now, entry const& e, std::string const& why);
     void end_checks();

@@ -2,6 +2,7 @@
 
 #include <CLI/Option.hpp>
 
+#include <boost/json/value_from.hpp>
 #include <fmt/format.h>
 
 #include <ctime>
@@ -71,6 +72,7 @@ void show(environment& here, backup::entry_info const& e) {
             .field("unsettled", e.unsettled)
             .field("stale", e.stale)
             .field("partial", e.partial);
+        if (!e.parts.empty()) record.field("parts", boost::json::value_from(e.parts));
         here.out().record(record);
         return;
     }

@@ -40,6 +40,7 @@ void show(environment& here, backup::report const& made, time_point began) {
                               .field("deleted", made.deleted)
                               .field("unchanged", made.unchanged)
                               .field("renamed", made.renamed)
+                              .field("appended", made.appended)
                               .field("rehashed", made.rehashed)
                               .field("excluded", made.excluded)
                               .field("notes", errors_of(made.notes)));
@@ -141,6 +142,9 @@ void add_backup_run(CLI::App& backup, action& chosen) {
     run->add_option("--encrypt", w->key,
                     "Encrypt archives and manifests with KEYFILE, of trawl backup keygen");
     run->add_flag("--zstd", w->to.zstd, "Zstandard (.tar.zst) instead of gzip");
+    run->add_flag("--append-delta", w->to.append_delta,
+                  "Of files that grew at their end an increment has the tail only, for tar as "
+                  "PATH.trawl-tail@OFFSET");
     auto* all =
         run->add_flag("--rehash", w->rehash, "Read every file, also those that look unchanged");
     run->add_option(

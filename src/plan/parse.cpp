@@ -196,6 +196,7 @@ void read_rules(section& s, backup::options& o) {
                     .value_or(o.between);
     o.rehash_parts = count("rehash_parts", 1'000'000); // which one: by the day
     if (s.flag("rehash").value_or(false)) o.rehash_parts = 1;
+    o.append_delta = s.flag("append_delta").value_or(false);
 }
 
 void read_exclusions(section& s, std::filesystem::path const& folder, backup::exclusions& o) {

@@ -80,6 +80,16 @@ manifest example() {
     return m;
 }
 
+/// The file of example() that grew.
+entry in_parts() {
+    auto e = file("a/new\nline");
+    e.parts = {{0, 512, 4, hasher(hash::sha256).of("cont")},
+               {1, 1024, 3, hasher(hash::sha256).of("ent")}};
+    e.archive = 1;
+    e.offset = 1024;
+    return e;
+}
+
 std::string complaint_about(std::string_view text) {
     std::string complaint;
     return parse_manifest(text, complaint) ? std::string() : complaint;
@@ -200,7 +210,49 @@ TEST_CASE("a manifest that leads elsewhere is refused although its checksum is r
     CHECK(refused([](manifest& m) { m.entries[4].offset += 1; }) != "");
     CHECK(refused([](manifest& m) { m.entries[4].offset = ~std::uint64_t(0); }) != "");
     CHECK(refused([](manifest& m) { m.entries[5].stored = 1; }) != "");
+    CHECK(refused([](manifest& m) { m.entries[5].parts = in_parts().parts; }) != ""); // a link
     CHECK(refused([](manifest& m) { m.name = "x/y"; }) != "");
+}
+
+TEST_CASE("parts that are not the whole, out of order or beyond their archives are refused",
+          "[backup]") {
+    auto const refused = [](auto change) {
+        auto m = example();
+        m.entries[2] = in_parts();
+        change(m.entries[2]);
+        return complaint_about(serialize(m));
+    };
+    CHECK(refused([](entry&) {}) == "");
+    auto m = example();
+    m.entries[2] = in_parts();
+    std::string complaint;
+    auto const back = parse_manifest(serialize(m), complaint);
+    REQUIRE(back);
+    REQUIRE(back->entries[2].parts.size() == 2);
+    auto const& tail = back->entries[2].parts[1];
+    CHECK(tail.archive == 1);
+    CHECK(tail.offset == 1024);
+    CHECK(tail.bytes == 3);
+    CHECK(tail.content == in_parts().parts[1].content);
+
+    CHECK(refused([](entry& e) { e.size += 1; }) != "");
+    CHECK(refused([](entry& e) { e.size -= 1; }) != "");
+    CHECK(refused([](entry& e) { e.offset += 1; }) != "");
+    CHECK(refused([](entry& e) { e.archive = 0; }) != "");
+    CHECK(refused([](entry& e) { e.stored = 512; }) != "");
+    CHECK(refused([](entry& e) { e.parts.pop_back(); }) != "");
+    CHECK(refused([](entry& e) { std::swap(e.parts[0], e.parts[1]); }) != "");
+    CHECK(refused([](entry& e) { e.parts[1].archive = e.archive = 2; }) != "");
+    CHECK(refused([](entry& e) { e.parts[1].archive = e.archive = no_archive; }) != "");
+    CHECK(refused([](entry& e) { e.parts[0].archive = 1; }) != "");
+    CHECK(refused([](entry& e) { e.parts[0].offset = 2 << 20; }) != "");
+    CHECK(refused([](entry& e) { e.parts[0].offset = ~std::uint64_t(0); }) != "");
+    CHECK(refused([](entry& e) { e.parts[0].bytes = ~std::uint64_t(0); }) != "");
+    CHECK(refused([](entry& e) { e.parts[1].bytes = ~std::uint64_t(0) - 3, e.size = 0; }) != "");
+    CHECK(refused([](entry& e) { e.parts[0].bytes = 0, e.size = 3; }) != "");
+    CHECK(refused([](entry& e) { e.parts[0].content = {}; }) != "");
+    CHECK(refused([](entry& e) { e.parts[0].content = hasher(hash::md5).of("cont"); }) != "");
+    CHECK(refused([](entry& e) { e.parts.resize(most_parts + 1, e.parts[0]); }) != "");
 }
 
 TEST_CASE("MD5 hashes are told from SHA-256 by the header", "[backup]") {

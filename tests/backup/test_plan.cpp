@@ -95,6 +95,39 @@ TEST_CASE("a file is trusted only when size, times and inode agree", "[backup]")
     CHECK(changed([](entry& e) { e.mtime_ns -= 1; }) == action::check); // a clock set back
 }
 
+TEST_CASE("only a larger file that grew under its inode is appended to, and when that is asked for",
+          "[backup]") {
+    auto base_file = file("f");
+    base_file.size = 64 << 10;
+    auto const judged = [](entry before, auto change, bool append_delta = true) {
+        auto const base = base_of({folder(""), before});
+        auto now = before;
+        now.content = {};
+        now.parts.clear();
+        change(now);
+        walked w;
+        w.entries = {folder(""), now};
+        return compare(std::move(w), &base, {}, append_delta).steps[1].what;
+    };
+    auto const grow = [](entry& e) { ++e.size; };
+    CHECK(judged(base_file, grow) == action::append);
+    CHECK(judged(base_file, grow, false) == action::store);
+    CHECK(judged(base_file, [](entry& e) { --e.size; }) == action::store);
+    CHECK(judged(base_file, [](entry& e) { ++e.size, ++e.inode; }) == action::store);
+    CHECK(judged(base_file, [](entry& e) { ++e.mtime_ns; }) == action::check);
+    auto small = base_file;
+    --small.size;
+    CHECK(judged(small, grow) == action::store);
+    auto sparse = base_file;
+    sparse.stored = 512;
+    CHECK(judged(sparse, grow) == action::store);
+    auto many = base_file;
+    many.parts.resize(most_parts - 1);
+    CHECK(judged(many, grow) == action::append);
+    many.parts.resize(most_parts);
+    CHECK(judged(many, grow) == action::store);
+}
+
 TEST_CASE("a file written within two seconds before the base's walk is looked at again",
           "[backup]") {
     for (auto const& [offset, expected] :

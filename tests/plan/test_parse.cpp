@@ -105,6 +105,7 @@ full_after = 30
 full_over = 80
 between = "differential"
 rehash_parts = 30
+append_delta = true
 exclude = ["*.o", "/cache/"]
 exclude_from = "patterns"
 ignore_file = ".nobackup"
@@ -128,6 +129,8 @@ rehash = true
     CHECK(all.full_over_percent == 80);
     CHECK(all.between == backup::kind::differential);
     CHECK(all.rehash_parts == 30);
+    CHECK(all.append_delta);
+    CHECK_FALSE(job.backups[1].append_delta);
     CHECK(all.rehash_part == 0);
     CHECK(all.exclude == std::vector<std::string>{"*.o", "/cache/"});
     CHECK(all.exclude_from == std::vector<std::filesystem::path>{"/plans/patterns"});
