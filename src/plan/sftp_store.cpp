@@ -145,6 +145,14 @@ void write_file(remote_ptr const& on, open_file& to, std::string bytes) {
     on->run([&] { return to->write(0, bytes); });
 }
 
+/// Both are paths.
+void put_over(remote_ptr const& on, std::string const& from, std::string const& to) {
+    auto& files = on->files();
+    // The protocol's own rename does not replace (§6.5).
+    if (!files.supports("posix-rename@openssh.com")) on->found([&] { return files.remove(to); });
+    on->run([&] { return files.rename(from, to); });
+}
+
 class remote_new_file : public backup::new_file {
 public:
     remote_new_file(remote_ptr on, std::string name) : on_(std::move(on)), name_(std::move(name)) {
@@ -180,7 +188,7 @@ public:
         auto& files = on_->files();
         auto const from = on_->path(name_), to = on_->path(name);
         if (replace)
-            put_over(from, to);
+            put_over(on_, from, to);
         else if (size_of(on_, name))
             throw error(backup::errc::exists, "backup " + on_->url() + "/" + name);
         else if (files.supports("hardlink@openssh.com") && linked(from, to))
@@ -196,14 +204,6 @@ private:
         waiting_.pop_front();
         bytes_waiting_ -= oldest.second;
         oldest.first.get();
-    }
-
-    void put_over(std::string const& from, std::string const& to) {
-        auto& files = on_->files();
-        // The protocol's own rename does not replace (§6.5).
-        if (!files.supports("posix-rename@openssh.com"))
-            on_->found([&] { return files.remove(to); });
-        on_->run([&] { return files.rename(from, to); });
     }
 
     /// False on a file system without links.
@@ -228,20 +228,96 @@ private:
     std::size_t bytes_waiting_ = 0;
 };
 
+/// A file that was made for a while.
 class remote_lock : public backup::store_lock {
 public:
     remote_lock(remote_ptr on, std::string name) : on_(std::move(on)), name_(std::move(name)) {}
     ~remote_lock() override {
+        if (name_.empty()) return;
         try {
             remove_file(on_, name_);
         } catch (std::exception const&) {
             // With the connection gone there is no way.
         }
     }
+    void keep() noexcept { name_.clear(); }
 
 private:
     remote_ptr on_;
     std::string name_;
+};
+
+/// A lock is a file that names the process which made it, as only one can. One whose process is no
+/// more is replaced, by who makes NAME.next, a lock itself:
+///
+///     make NAME | NAME is of a dead one -> lock NAME.next -> NAME still is -> rename it over NAME
+///
+/// Nobody else takes a dead one's NAME away, so of several that find it one has it in the end, and
+/// who comes late finds the name of a living process there.
+class locking {
+public:
+    explicit locking(remote_ptr on) : on_(std::move(on)) {}
+
+    std::unique_ptr<remote_lock> take(std::string const& name) const {
+        for (int tries = 1;; ++tries) {
+            auto const why = make(name);
+            if (!why) break;
+            auto const by = owner_of(name);
+            if (by && !by->is_gone()) refuse(name, by->words());
+            if (by && succeed(name, *by)) break;
+            if (!by && size_of(on_, name))
+                refuse(name, "it names no process; when no backup runs, remove the file");
+            // Another one has let it go meanwhile, or it is not for a lock that no file can be made.
+            if (tries == 3) std::rethrow_exception(why);
+        }
+        return std::make_unique<remote_lock>(on_, name);
+    }
+
+private:
+    /// nullptr when it was.
+    std::exception_ptr make(std::string const& name) const {
+        std::unique_ptr<open_file> file;
+        try {
+            file = create_file(on_, name);
+        } catch (sftp::failure const&) {
+            return std::current_exception();
+        }
+        remote_lock half(on_, name);
+        write_file(on_, *file, lock_owner::self().text());
+        half.keep();
+        return nullptr;
+    }
+
+    /// False when the lock is not that one's any more.
+    bool succeed(std::string const& name, lock_owner const& dead) const {
+        auto const next = name + ".next";
+        if (next.size() > most_name)
+            refuse(name, dead.words()); // runs died in here, again and again
+        auto const mine = take(next);
+        auto const now = owner_of(name);
+        if (!now || now->text() != dead.text()) return false;
+        put_over(on_, on_->path(next), on_->path(name));
+        mine->keep();
+        return true;
+    }
+
+    std::optional<lock_owner> owner_of(std::string const& name) const {
+        std::optional<lock_owner> by;
+        auto const work = [&]() -> awaitable<> {
+            auto file = co_await sftp::open_to_read(on_->files(), on_->path(name));
+            auto const line = co_await file.read(0, most_line);
+            by = lock_owner::parse(line);
+        };
+        on_->found(work);
+        return by;
+    }
+
+    [[noreturn]] void refuse(std::string const& name, std::string const& why) const {
+        throw error(backup::errc::locked, "backup " + on_->url() + "/" + name, why);
+    }
+
+    static constexpr std::size_t most_name = 255, most_line = 1024;
+    remote_ptr on_;
 };
 
 class remote_store : public backup::store {
@@ -300,30 +376,10 @@ public:
     void remove(std::string const& name) override { remove_file(on_, name); }
 
     std::unique_ptr<backup::store_lock> lock(std::string const& name) override {
-        for (bool again = true;; again = false) {
-            try {
-                auto const file = create_file(on_, name);
-                auto held = std::make_unique<remote_lock>(on_, name);
-                write_file(on_, *file, lock_owner::self().text());
-                return held;
-            } catch (sftp::failure const&) {
-                auto const by = owner_of(name);
-                if (!by) throw; // it is not for a lock that the file cannot be made
-                if (!again || !by->is_gone())
-                    throw error(backup::errc::locked, "backup " + where() + "/" + name,
-                                by->words());
-            }
-            remove_file(on_, name);
-        }
+        return locking(on_).take(name);
     }
 
 private:
-    std::optional<lock_owner> owner_of(std::string const& name) {
-        auto const file = read(name);
-        if (!file) return std::nullopt;
-        return lock_owner::parse(file->view());
-    }
-
     void make_folders() {
         auto const& whole = on_->folder();
         for (std::size_t end = 0; end != std::string::npos;) {

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <list>
 #include <map>
 #include <string>
 #include <vector>
@@ -291,6 +292,92 @@ TEST_CASE("a place on a server is locked by a process that lives, or on another 
         CHECK(read_text(dir / "there/.tree.lock") == by.text());
         CHECK(contents(dir / "there").size() == 1);
     }
+}
+
+namespace {
+
+/// Whether each of `stores` got the lock of the folder, which all asked for at once.
+awaitable<std::vector<std::unique_ptr<backup::store_lock>>>
+ask_all_for_the_lock(offload_pool& pool, std::vector<store_ptr> const& stores) {
+    std::vector<std::unique_ptr<backup::store_lock>> got(stores.size());
+    std::function<awaitable<>(task_group&)> body = [&](task_group& group) -> awaitable<> {
+        for (std::size_t i = 0; i < stores.size(); ++i) {
+            auto one = [&, i]() -> awaitable<> {
+                auto ask = [&, i] {
+                    try {
+                        got[i] = stores[i]->lock(".tree.lock");
+                    } catch (error const& failure) {
+                        if (failure.code() != backup::errc::locked) throw;
+                    }
+                };
+                co_await pool.run(ask);
+            };
+            group.spawn(one());
+        }
+        co_return;
+    };
+    co_await with_group(body);
+    co_return got;
+}
+
+} // namespace
+
+TEST_CASE("of several runs that find the lock of a dead one on a server exactly one gets it",
+          "[backup][sftp]") {
+    constexpr std::size_t runs = 6;
+    scratch dir;
+    auto dead = plan::lock_owner::self();
+    dead.started += 1;
+    auto body = [&]() -> awaitable<> {
+        auto executor = co_await asio::this_coro::executor;
+        offload_pool pool(offload_pool::options{runs, "test", nullptr});
+        auto const how = login(server().port());
+        std::list<ssh::session> sessions;
+        std::list<sftp::client> clients;
+        std::vector<store_ptr> stores;
+        for (std::size_t i = 0; i < runs; ++i) {
+            auto& session = sessions.emplace_back(executor, how);
+            co_await session.connect();
+            auto files = co_await sftp::open(session);
+            clients.push_back(std::move(files));
+            stores.push_back(plan::sftp_store(executor, clients.back(), place_of(dir.path())));
+        }
+        for (int round = 0; round < 60; ++round) {
+            INFO("round " << round);
+            write_text(dir / ".tree.lock", dead.text());
+            // A run may have died when it was about to take the place of another one.
+            if (round % 2 == 1) write_text(dir / ".tree.lock.next", dead.text());
+            auto got = co_await ask_all_for_the_lock(pool, stores);
+            auto const winners = std::count_if(got.begin(), got.end(),
+                                               [](auto const& lock) { return lock != nullptr; });
+            CHECK(winners == 1);
+            CHECK(read_text(dir / ".tree.lock") == plan::lock_owner::self().text());
+            auto release = [&got] { got.clear(); };
+            co_await pool.run(release);
+            CHECK(fs::is_empty(dir.path()));
+        }
+    };
+    run(body);
+}
+
+TEST_CASE("a lock on a server that names nobody is left alone, and what to do is said",
+          "[backup][sftp]") {
+    scratch dir;
+    write_text(dir / ".tree.lock", "");
+    std::string said;
+    work const body = [&](offload_pool& pool, store_ptr store) -> awaitable<> {
+        auto ask = [&] {
+            try {
+                store->lock(".tree.lock");
+            } catch (error const& failure) {
+                if (failure.code() == backup::errc::locked) said = failure.what();
+            }
+        };
+        co_await pool.run(ask);
+    };
+    at_server(dir.path(), body);
+    CHECK(said.find("remove the file") != std::string::npos);
+    CHECK(fs::exists(dir / ".tree.lock"));
 }
 
 TEST_CASE("a server's folder that is missing, or no folder, is said so", "[backup][sftp]") {
