@@ -68,7 +68,12 @@ void add_place(CLI::App& verb, backup_words& into) {
 awaitable<int> at_place(environment& here, backup_words const& words, place_work work) {
     check_login(words.login);
     if (!words.key.empty()) work = unlocked(here, words, std::move(work));
-    auto place = plan::parse_sftp_place(words.archives);
+    std::optional<plan::sftp_place> place;
+    try {
+        place = plan::parse_sftp_place(words.archives);
+    } catch (error const& failure) {
+        throw usage_error(failure.what());
+    }
     if (!place) return work(nullptr);
     return on_server(here, std::move(*place), words.login, std::move(work));
 }
