@@ -15,7 +15,6 @@ std::string key_of(std::string const& name, type wanted) {
 } // namespace
 
 std::optional<answer> cache::find(std::string const& name, type wanted, time_point now) {
-    if (entries_.empty()) return std::nullopt;
     auto const found = by_key_.find(key_of(name, wanted));
     if (found == by_key_.end()) return std::nullopt;
     auto const at = found->second;

@@ -48,7 +48,8 @@ void engine::close() noexcept {
 
 awaitable<answer> engine::ask(std::shared_ptr<engine> over, std::string name, type wanted) {
     auto& self = *over;
-    if (auto known = self.cache_.find(name, wanted, clock::now())) co_return std::move(*known);
+    if (self.cache_.size() > 0)
+        if (auto known = self.cache_.find(name, wanted, clock::now())) co_return std::move(*known);
     visit const visiting(over);
     auto place = self.window_.try_enter();
     if (!place) {
@@ -63,7 +64,7 @@ awaitable<answer> engine::ask(std::shared_ptr<engine> over, std::string name, ty
         check(woken);
     }
     if (self.closed_ || one.closed()) throw error(errc::closed, "dns " + name);
-    self.cache_.put(name, wanted, one.result(), clock::now());
+    self.cache_.put(name, wanted, one.result(), one.ended_at());
     co_return std::move(one.result());
 }
 
@@ -97,8 +98,8 @@ awaitable<engine::families> engine::ask_both(std::shared_ptr<engine> over, std::
     }
     v6.expire();
     if (self.closed_ || v4.closed() || v6.closed()) throw error(errc::closed, "dns " + name);
-    self.cache_.put(name, type::a, v4.result(), clock::now());
-    self.cache_.put(name, type::aaaa, v6.result(), clock::now());
+    self.cache_.put(name, type::a, v4.result(), v4.ended_at());
+    self.cache_.put(name, type::aaaa, v6.result(), v6.ended_at());
     families both{std::move(v4.result()), std::move(v6.result())};
     co_return both;
 }

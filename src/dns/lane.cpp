@@ -7,6 +7,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -15,12 +16,14 @@
 #include <cerrno>
 #include <cstring>
 #include <new>
+#include <optional>
+#include <span>
 
 namespace trawl::dns::detail {
 
 namespace {
 
-constexpr std::size_t batch = 32; // packets a system call
+constexpr std::size_t batch = 32; // packets of one that reads
 constexpr int receive_buffer = 212'992;
 
 /// Packets of one recvmmsg. Reading never suspends: one set of buffers does for all lanes of a
@@ -34,9 +37,8 @@ public:
 
     /// How many have come; -1 and errno.
     int receive(int from) { return ::recvmmsg(from, heads_.data(), batch, MSG_DONTWAIT, nullptr); }
-    bytes packet(int i) const {
-        auto const n = static_cast<std::size_t>(i);
-        return bytes(space_[n]).first(heads_[n].msg_len);
+    std::span<mmsghdr const> first(int count) const {
+        return std::span(heads_).first(static_cast<std::size_t>(count));
     }
 
 private:
@@ -53,6 +55,68 @@ private:
     std::array<mmsghdr, batch> heads_{};
 };
 
+/// A packet that is to be sent: where its bytes are.
+struct outgoing {
+    std::size_t begin, size;
+};
+
+/// Packets of one sendmmsg. Runs of one size go to the kernel as one message, which it cuts into
+/// datagrams behind most of its work (UDP_SEGMENT of udp(7)).
+class packet_writer {
+public:
+    static packet_writer& of_this_thread() {
+        thread_local packet_writer instance;
+        return instance;
+    }
+
+    /// How many it has sent; nullopt and errno.
+    std::optional<std::size_t> send(int to, unsigned char* bytes, std::span<outgoing const> all,
+                                    bool segments) {
+        std::array<std::size_t, messages> end; // packets up to the end of each message
+        std::size_t count = 0, used = 0;
+        while (count < messages && used < std::min(all.size(), parts_.size())) {
+            auto const first = used;
+            auto const most = segments ? most_segments : std::size_t{1};
+            do {
+                parts_[used] = {bytes + all[used].begin, all[used].size};
+                ++used;
+            } while (used < std::min(all.size(), parts_.size()) && used - first < most &&
+                     all[used].size == all[first].size);
+            add(count, first, used - first);
+            end[count++] = used;
+        }
+        int const taken = ::sendmmsg(to, heads_.data(), static_cast<unsigned>(count), MSG_DONTWAIT);
+        if (taken <= 0) return std::nullopt;
+        return end[static_cast<std::size_t>(taken) - 1];
+    }
+
+private:
+    static constexpr std::size_t messages = 32;
+    static constexpr std::size_t most_segments = 64; // of a message (UDP_MAX_SEGMENTS)
+
+    void add(std::size_t number, std::size_t first, std::size_t size) {
+        auto& head = heads_[number].msg_hdr;
+        head.msg_iov = &parts_[first];
+        head.msg_iovlen = size;
+        head.msg_control = size > 1 ? controls_[number].room : nullptr;
+        head.msg_controllen = size > 1 ? sizeof controls_[number].room : 0;
+        if (size == 1) return;
+        auto* const about = CMSG_FIRSTHDR(&head);
+        about->cmsg_level = SOL_UDP;
+        about->cmsg_type = UDP_SEGMENT;
+        about->cmsg_len = CMSG_LEN(sizeof(std::uint16_t));
+        auto const each = static_cast<std::uint16_t>(parts_[first].iov_len);
+        std::memcpy(CMSG_DATA(about), &each, sizeof each);
+    }
+
+    struct alignas(cmsghdr) control {
+        char room[CMSG_SPACE(sizeof(std::uint16_t))];
+    };
+    std::array<iovec, 256> parts_{};
+    std::array<mmsghdr, messages> heads_{};
+    std::array<control, messages> controls_{};
+};
+
 } // namespace
 
 struct lane::socket {
@@ -67,12 +131,12 @@ struct lane::socket {
     bool pending[2] = {false, false}; // a wait is out
 
     // Of a datagram socket.
-    std::vector<unsigned char> outbox; // packets, one behind the other
-    std::vector<std::size_t> sizes;    // of each
-    bool flushing = false;             // a flush is on its way through the loop
-    bytes inbox;                       // the packet that c-ares is to read now
-    bool has_packet = false;
-    int fault = 0; // or the error that it is to see
+    std::vector<unsigned char> bytes; // of the packets in the outbox
+    std::vector<outgoing> outbox;
+    bool segments = false;          // the kernel cuts messages into datagrams
+    bool flushing = false;          // a flush is on its way through the loop
+    std::span<mmsghdr const> inbox; // packets that c-ares is to read now
+    int fault = 0;                  // or the error that it is to see
 };
 
 // No exception may cross c-ares.
@@ -88,7 +152,11 @@ struct lane::hooks {
         else
             ::setsockopt(number, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
         try {
-            me.sockets_[number] = std::make_shared<socket>(me.executor_, number, datagram);
+            auto const made = std::make_shared<socket>(me.executor_, number, datagram);
+            int const off = 0; // whether it is known at all
+            made->segments =
+                datagram && ::setsockopt(number, SOL_UDP, UDP_SEGMENT, &off, sizeof off) == 0;
+            me.sockets_[number] = made;
             return number;
         } catch (...) {
             me.sockets_.erase(number);
@@ -115,9 +183,13 @@ struct lane::hooks {
         auto& on = *static_cast<lane*>(self)->sockets_.at(number);
         if (!on.datagram) return ::recv(number, into, room, flags);
         if (on.fault != 0) return errno = std::exchange(on.fault, 0), -1;
-        if (!std::exchange(on.has_packet, false)) return errno = EAGAIN, -1;
-        auto const size = std::min(room, on.inbox.size());
-        std::memcpy(into, on.inbox.data(), size);
+        // One without bytes c-ares would take for a closed connection (CVE-2023-32067).
+        while (!on.inbox.empty() && on.inbox.front().msg_len == 0) on.inbox = on.inbox.subspan(1);
+        if (on.inbox.empty()) return errno = EAGAIN, -1;
+        auto const& packet = on.inbox.front();
+        auto const size = std::min<std::size_t>(room, packet.msg_len);
+        std::memcpy(into, packet.msg_hdr.msg_iov->iov_base, size);
+        on.inbox = on.inbox.subspan(1);
         if (from && from_size) { // the socket is connected: nobody else is heard
             *from_size = std::min(*from_size, on.peer_size);
             std::memcpy(from, &on.peer, *from_size);
@@ -138,16 +210,14 @@ struct lane::hooks {
         try {
             auto const& on = me.sockets_.at(number);
             if (!on->datagram) return write(number, parts, count);
-            auto const before = static_cast<std::ptrdiff_t>(on->outbox.size());
+            auto const before = on->bytes.size();
             for (auto part = parts; part != parts + count; ++part) {
                 auto const* begin = static_cast<unsigned char const*>(part->iov_base);
-                on->outbox.insert(on->outbox.end(), begin, begin + part->iov_len);
+                on->bytes.insert(on->bytes.end(), begin, begin + part->iov_len);
             }
-            auto const packet = on->outbox.begin() + before;
-            on->sizes.push_back(static_cast<std::size_t>(on->outbox.end() - packet));
-            if (me.asking_) me.asking_->packet.assign(packet, on->outbox.end());
+            on->outbox.push_back({before, on->bytes.size() - before});
             me.flush_later(on);
-            return static_cast<ares_ssize_t>(on->sizes.back());
+            return static_cast<ares_ssize_t>(on->outbox.back().size);
         } catch (...) {
             errno = ENOMEM;
             return -1;
@@ -223,11 +293,10 @@ void lane::ask(std::shared_ptr<question> asked, std::string const& name, type wa
     it.over = this;
     it.on_its_way = true;
     ++out_, ++on_its_way_;
-    auto const packet = make_query(it.id, name, wanted, it.edns);
+    packet_.clear();
+    append_query(packet_, it.id, name, wanted, it.edns);
     it.self = std::move(asked);
-    asking_ = &it;
-    ares_send(handle_, packet.data(), static_cast<int>(packet.size()), &hooks::answered, &it);
-    asking_ = nullptr;
+    ares_send(handle_, packet_.data(), static_cast<int>(packet_.size()), &hooks::answered, &it);
 }
 
 void lane::catch_up() {
@@ -238,11 +307,12 @@ void lane::catch_up() {
     }
 }
 
-void lane::repeat(question const& asked) {
+void lane::repeat(question const& asked, std::string const& name, type wanted) {
     for (auto const& [number, on] : sockets_) {
         if (!on->datagram) continue;
-        on->outbox.insert(on->outbox.end(), asked.packet.begin(), asked.packet.end());
-        on->sizes.push_back(asked.packet.size());
+        auto const before = on->bytes.size();
+        append_query(on->bytes, asked.id, name, wanted, asked.edns);
+        on->outbox.push_back({before, on->bytes.size() - before});
         return flush_later(on);
     }
 }
@@ -322,14 +392,9 @@ std::size_t lane::read(std::shared_ptr<socket> const& from) {
         if (errno != EAGAIN && errno != EINTR) fail(from, errno);
         return 0;
     }
-    for (int i = 0; i < count && is_open(from); ++i) {
-        from->inbox = reader.packet(i);
-        if (from->inbox.empty())
-            continue; // c-ares took it for a closed connection (CVE-2023-32067)
-        from->has_packet = true;
-        ares_process_fd(handle_, number, ARES_SOCKET_BAD);
-    }
-    from->has_packet = false;
+    from->inbox = reader.first(count);
+    ares_process_fd(handle_, number, ARES_SOCKET_BAD); // reads until there is no more
+    from->inbox = {};
     return static_cast<std::size_t>(count);
 }
 
@@ -346,30 +411,31 @@ void lane::flush_later(std::shared_ptr<socket> const& by) {
 }
 
 void lane::flush(std::shared_ptr<socket> const& by) {
-    std::array<iovec, batch> parts;
-    std::array<mmsghdr, batch> heads{};
-    auto* next = by->outbox.data();
+    auto& out = *by;
+    // Those of one size next to each other: a run of them is one message to the kernel.
+    if (out.segments)
+        std::ranges::stable_sort(out.outbox, {}, [](auto const& one) { return one.size; });
     std::size_t sent = 0;
     int failure = 0;
-    while (sent < by->sizes.size() && failure == 0) {
-        auto const count = std::min(batch, by->sizes.size() - sent);
-        auto* begin = next;
-        for (std::size_t i = 0; i < count; begin += by->sizes[sent + i++]) {
-            parts[i] = {begin, by->sizes[sent + i]};
-            heads[i].msg_hdr.msg_iov = &parts[i];
-            heads[i].msg_hdr.msg_iovlen = 1;
-        }
-        int const taken = ::sendmmsg(by->descriptor.native_handle(), heads.data(),
-                                     static_cast<unsigned>(count), MSG_DONTWAIT);
-        for (int i = 0; i < taken; ++i) next += by->sizes[sent++];
-        if (taken < 0 && errno != EINTR) failure = errno;
+    while (sent < out.outbox.size() && failure == 0) {
+        auto const left = std::span(out.outbox).subspan(sent);
+        auto const taken = packet_writer::of_this_thread().send(
+            out.descriptor.native_handle(), out.bytes.data(), left, out.segments);
+        if (taken)
+            sent += *taken;
+        else if (out.segments && (errno == EIO || errno == EINVAL))
+            out.segments = false; // not on this way (udp(7))
+        else if (errno != EINTR)
+            failure = errno;
     }
-    by->outbox.erase(by->outbox.begin(), by->outbox.begin() + (next - by->outbox.data()));
-    by->sizes.erase(by->sizes.begin(), by->sizes.begin() + static_cast<std::ptrdiff_t>(sent));
-    if (failure == EAGAIN) return arm(by, true);
-    if (failure == ENOBUFS) // lost as on the way; they are repeated
-        return by->outbox.clear(), by->sizes.clear();
-    if (failure != 0) fail(by, failure);
+    if (failure == EAGAIN) { // the rest later
+        out.outbox.erase(out.outbox.begin(),
+                         out.outbox.begin() + static_cast<std::ptrdiff_t>(sent));
+        return arm(by, true);
+    }
+    out.outbox.clear(); // with ENOBUFS lost as on the way: they are repeated
+    out.bytes.clear();
+    if (failure != 0 && failure != ENOBUFS) fail(by, failure);
 }
 
 // The server's host says that nobody listens there, or this one knows no way to it. c-ares learns it

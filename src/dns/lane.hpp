@@ -14,6 +14,7 @@
 #include <string>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <vector>
 
 namespace trawl::dns::detail {
 
@@ -38,7 +39,7 @@ public:
     /// Reads what has come in already, before the loop gets to it. Answers are told from here.
     void catch_up();
     /// Sends the same packet once more.
-    void repeat(question const& asked);
+    void repeat(question const& asked, std::string const& name, type wanted);
     /// It has been lost, or nobody waits for it.
     void overdue(question& asked) noexcept;
     /// Ends all questions with ARES_ECANCELLED, which closes the sockets.
@@ -64,7 +65,7 @@ private:
     asio::any_io_executor executor_;
     ares_channel handle_ = nullptr;
     std::map<ares_socket_t, std::shared_ptr<socket>> sockets_;
-    question* asking_ = nullptr; // whose packet c-ares sends now
+    std::vector<unsigned char> packet_; // that c-ares is given
     std::size_t out_ = 0, on_its_way_ = 0;
     std::bitset<65536> ids_; // of the questions that are out
 };

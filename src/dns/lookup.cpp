@@ -26,9 +26,9 @@ answer failed(errc why) {
 } // namespace
 
 lookup::lookup(std::vector<std::unique_ptr<upstream>>& servers, options how, window::place& place,
-               trawl::detail::waiter_list& ready, std::string name, type wanted)
-    : servers_(servers), how_(how), place_(place), ready_(ready), name_(std::move(name)),
-      wanted_(wanted), failure_(failed(errc::timed_out)) {}
+               trawl::detail::waiter_list& ready, std::string const& name, type wanted)
+    : servers_(servers), how_(how), place_(place), ready_(ready), name_(name), wanted_(wanted),
+      failure_(failed(errc::timed_out)) {}
 
 lookup::~lookup() {
     for (auto const& one : asked_) {
@@ -50,15 +50,16 @@ void lookup::answered(question& asked, int status, bytes packet) noexcept {
 
 void lookup::read(question& asked, int status, bytes packet) {
     auto& from = *servers_[asked.server];
+    auto const now = clock::now();
     switch (status) {
     case ARES_SUCCESS: break;
     case ARES_EDESTRUCTION:
-    case ARES_ECANCELLED: closed_ = true; return end(failed(errc::closed));
+    case ARES_ECANCELLED: closed_ = true; return end(failed(errc::closed), now);
     case ARES_ECONNREFUSED: return fail(failed(errc::no_server));
     case ARES_ETIMEOUT: return; // its last repetition was in vain, too
     default: return fail(failed(errc::bad_answer));
     }
-    from.heard_answer(asked, clock::now());
+    from.heard_answer(asked, now);
     if (asked.edns && rcode_of(packet) == format_error) { // RFC 6891 §7
         from.edns = false;
         order_.push_back(asked.server);
@@ -69,22 +70,22 @@ void lookup::read(question& asked, int status, bytes packet) {
     if (found.status == status::server_failure)
         fail(std::move(found));
     else
-        end(std::move(found));
+        end(std::move(found), now);
 }
 
 void lookup::fail(answer failure) {
     if (!ended_) failure_ = std::move(failure);
 }
 
-void lookup::end(answer with) {
+void lookup::end(answer with, time_point now) {
     if (std::exchange(ended_, true)) return;
     result_ = std::move(with);
-    ended_at_ = clock::now();
+    ended_at_ = now;
 }
 
-void lookup::expire() { end(std::move(failure_)); }
+void lookup::expire() { end(std::move(failure_), clock::now()); }
 
-void lookup::finish(answer known) { end(std::move(known)); }
+void lookup::finish(answer known) { end(std::move(known), clock::now()); }
 
 // ---- what goes out ----
 
@@ -136,7 +137,7 @@ void lookup::repeat(question& asked, time_point now) {
         asked.repeat = time_point::max();
         return;
     }
-    asked.over->repeat(asked);
+    asked.over->repeat(asked, name_, wanted_);
     ++asked.sendings;
     asked.interval *= 2;
     // A server that answers others is asked often enough that half of all packets may be lost.

@@ -5,6 +5,8 @@
 
 #include <trawl/detail/parking.hpp>
 
+#include <boost/container/small_vector.hpp>
+
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,9 +26,9 @@ public:
         duration deadline{};
     };
 
-    /// The servers, the place and `ready` outlive it.
+    /// The servers, the place, `ready` and the name outlive it.
     lookup(std::vector<std::unique_ptr<upstream>>& servers, options how, window::place& place,
-           trawl::detail::waiter_list& ready, std::string name, type wanted);
+           trawl::detail::waiter_list& ready, std::string const& name, type wanted);
     lookup(lookup const&) = delete;
     lookup& operator=(lookup const&) = delete;
     ~lookup();
@@ -56,17 +58,18 @@ private:
     void repeat(question& asked, time_point now);
     bool is_time_for_next(question const& asked, time_point now) const;
     void fail(answer failure);
-    void end(answer with);
+    void end(answer with, time_point now);
 
     std::vector<std::unique_ptr<upstream>>& servers_;
     options how_;
     window::place& place_;
     trawl::detail::waiter_list& ready_;
-    std::string name_;
+    std::string const& name_;
     type wanted_;
 
-    std::vector<std::size_t> order_; // servers that are still to be asked, the next one last
-    std::vector<std::shared_ptr<question>> asked_;
+    // Servers that are still to be asked, the next one last.
+    boost::container::small_vector<std::size_t, 3> order_;
+    boost::container::small_vector<std::shared_ptr<question>, 2> asked_;
     time_point began_{}, give_up_{}, due_{}, ended_at_{};
     bool ended_ = false, closed_ = false;
     answer result_, failure_;

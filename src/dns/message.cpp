@@ -1,5 +1,6 @@
 #include "dns/message.hpp"
 
+#include <boost/container/small_vector.hpp>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,15 +16,26 @@ constexpr std::uint32_t longest_ttl = 7 * 86400; // BIND's; RFC 2181 §8 lets a 
 
 enum rcode : unsigned { no_error = 0, name_error = 3, refused = 5 };
 
+constexpr bool is_plain(unsigned char c) { return c > ' ' && c < 0x7f && c != '.' && c != '\\'; }
+
 void append_label(std::string& text, bytes label) {
-    for (unsigned char c : label) {
-        if (c == '.' || c == '\\')
-            text += '\\', text += static_cast<char>(c);
-        else if (c <= ' ' || c >= 0x7f)
-            text += fmt::format("\\{:03}", c);
-        else
-            text += static_cast<char>(c);
+    if (std::ranges::all_of(label, is_plain)) {
+        text.append(label.begin(), label.end());
+        return;
     }
+    for (unsigned char c : label) {
+        if (is_plain(c))
+            text += static_cast<char>(c);
+        else if (c == '.' || c == '\\')
+            text += '\\', text += static_cast<char>(c);
+        else
+            text += fmt::format("\\{:03}", c);
+    }
+}
+
+void make_lower(std::string& text) {
+    for (char& c : text)
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
 }
 
 /// Reads forward; past the end everything is 0, and ok() is false from then on.
@@ -57,7 +69,15 @@ public:
         auto const taken = take(size);
         return {taken.begin(), taken.end()};
     }
-    std::string name();
+    std::string name() {
+        std::string text;
+        read_name(&text);
+        return text;
+    }
+    void skip_name() { read_name(nullptr); }
+
+    /// As name(), into `text`; null: it is passed over.
+    void read_name(std::string* text);
 
 private:
     bytes packet_;
@@ -67,16 +87,17 @@ private:
 
 // RFC 1035 §4.1.4. A pointer leads before the place where its name, or the part of it that another
 // pointer led to, begins: so every one leads further back, and there is an end.
-std::string reader::name() {
-    std::string text;
+void reader::read_name(std::string* text) {
     std::size_t at = at_, lowest = at_, size = 1;
     bool jumped = false;
+    if (text) text->clear();
     while (ok_) {
         if (at >= packet_.size()) break;
         std::size_t const length = packet_[at];
         if (length == 0) {
             if (!jumped) at_ = at + 1;
-            return text.empty() ? "." : text;
+            if (text && text->empty()) *text = ".";
+            return;
         }
         if (length >= 0xc0) {
             if (at + 1 >= packet_.size()) break;
@@ -89,12 +110,14 @@ std::string reader::name() {
         }
         size += length + 1;
         if (length > 63 || size > longest_name || packet_.size() - at <= length) break;
-        if (!text.empty()) text += '.';
-        append_label(text, packet_.subspan(at + 1, length));
+        if (text) {
+            if (!text->empty()) *text += '.';
+            append_label(*text, packet_.subspan(at + 1, length));
+        }
         at += length + 1;
     }
     fail();
-    return {};
+    if (text) text->clear();
 }
 
 // ---- what a record says ----
@@ -167,10 +190,10 @@ value value_of(reader& data, type of, std::size_t end) {
 // ---- the packet ----
 
 struct record {
-    std::string owner; // canonical
     unsigned type = 0, of_class = 0;
     std::uint32_t ttl = 0;
-    std::size_t data = 0, end = 0; // where in the packet
+    std::size_t owner = 0, data = 0, end = 0; // where in the packet
+    std::string alias;                        // of a CNAME: the owner, canonical
 };
 
 class answer_reader {
@@ -188,14 +211,16 @@ private:
     void read_additional(unsigned count);
     void follow_aliases();
     void collect_values();
+    std::string const& owner_of(record const& one);
     void hold_for(std::uint32_t ttl);
     answer failed(errc why) const;
 
     bytes packet_;
     reader rest_;
     type wanted_;
-    std::string name_; // canonical; at the end that of the last alias
-    std::vector<record> answers_;
+    std::string name_;  // canonical; at the end that of the last alias
+    std::string owner_; // of the record that owner_of() has looked at
+    boost::container::small_vector<record, 2> answers_;
     std::optional<std::uint32_t> negative_ttl_; // RFC 2308 §5
     std::optional<std::uint32_t> ttl_;
     unsigned extended_rcode_ = 0;
@@ -204,7 +229,8 @@ private:
 
 record answer_reader::next() {
     record one;
-    one.owner = canonical(rest_.name());
+    one.owner = rest_.at();
+    rest_.skip_name();
     one.type = rest_.u16();
     one.of_class = rest_.u16();
     one.ttl = rest_.u32();
@@ -219,9 +245,11 @@ record answer_reader::next() {
 void answer_reader::read_answers(unsigned count) {
     for (; count > 0 && rest_.ok(); --count) {
         auto one = next();
-        bool const ours = one.type == static_cast<unsigned>(wanted_) ||
-                          one.type == static_cast<unsigned>(type::cname);
-        if (ours && one.of_class == class_in) answers_.push_back(std::move(one));
+        bool const alias = one.type == static_cast<unsigned>(type::cname);
+        bool const ours = alias || one.type == static_cast<unsigned>(wanted_);
+        if (!ours || one.of_class != class_in) continue;
+        if (alias) one.alias = owner_of(one);
+        answers_.push_back(std::move(one));
     }
 }
 
@@ -246,7 +274,7 @@ bool answer_reader::read_sections() {
     unsigned const questions = rest_.u16(), answers = rest_.u16(), authority = rest_.u16(),
                    additional = rest_.u16();
     for (unsigned i = 0; i < questions && rest_.ok(); ++i) {
-        rest_.name();
+        rest_.skip_name();
         rest_.take(4);
     }
     read_answers(answers);
@@ -255,27 +283,34 @@ bool answer_reader::read_sections() {
     return rest_.ok();
 }
 
+std::string const& answer_reader::owner_of(record const& one) {
+    reader at(packet_, one.owner);
+    at.read_name(&owner_);
+    make_lower(owner_);
+    return owner_;
+}
+
 void answer_reader::hold_for(std::uint32_t ttl) { ttl_ = std::min(ttl_.value_or(ttl), ttl); }
 
 void answer_reader::follow_aliases() {
     if (wanted_ == type::cname) return;
     for (std::size_t steps = 0; steps < most_aliases; ++steps) {
-        auto const alias = std::ranges::find_if(answers_, [&](record const& r) {
-            return r.type == static_cast<unsigned>(type::cname) && r.owner == name_;
-        });
+        auto const alias = std::ranges::find_if(
+            answers_, [&](record const& r) { return !r.alias.empty() && r.alias == name_; });
         if (alias == answers_.end()) return;
         reader data(packet_.first(alias->end), alias->data);
-        auto const target = canonical(data.name());
+        auto target = data.name();
+        make_lower(target);
         if (!data.ok()) return rest_.fail();
         hold_for(alias->ttl);
-        name_ = target;
+        name_ = std::move(target);
     }
     rest_.fail();
 }
 
 void answer_reader::collect_values() {
     for (auto const& one : answers_) {
-        if (one.type != static_cast<unsigned>(wanted_) || one.owner != name_) continue;
+        if (one.type != static_cast<unsigned>(wanted_) || owner_of(one) != name_) continue;
         // A compressed name may point anywhere before, but nothing reads past the record's end.
         reader data(packet_.first(one.end), one.data);
         auto found = value_of(data, wanted_, one.end);
@@ -311,7 +346,7 @@ answer answer_reader::read() {
     if (made_.values.empty()) hold_for(negative_ttl_.value_or(0));
     made_.ttl = std::chrono::seconds(std::min(ttl_.value_or(0), longest_ttl));
     made_.authenticated = flags & 0x20u;
-    made_.name = name_;
+    made_.name = std::move(name_);
     return std::move(made_);
 }
 
@@ -338,9 +373,7 @@ bool is_name(std::string_view name) {
 std::string canonical(std::string_view name) {
     if (name.size() > 1 && name.ends_with('.')) name.remove_suffix(1);
     std::string lower(name);
-    std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) {
-        return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-    });
+    make_lower(lower);
     return lower;
 }
 
@@ -356,11 +389,9 @@ std::string reverse_name(asio::ip::address const& address) {
     return name + "ip6.arpa";
 }
 
-std::vector<unsigned char> make_query(std::uint16_t id, std::string_view name, type wanted,
-                                      bool edns) {
+void append_query(std::vector<unsigned char>& packet, std::uint16_t id, std::string_view name,
+                  type wanted, bool edns) {
     if (name.ends_with('.')) name.remove_suffix(1);
-    std::vector<unsigned char> packet;
-    packet.reserve(header_size + name.size() + 2 + 4 + 11);
     put16(packet, id);
     put16(packet, 0x0120); // RD, AD
     for (unsigned count : {1u, 0u, 0u, edns ? 1u : 0u}) put16(packet, count);
@@ -373,10 +404,9 @@ std::vector<unsigned char> make_query(std::uint16_t id, std::string_view name, t
     packet.push_back(0);
     put16(packet, static_cast<unsigned>(wanted));
     put16(packet, class_in);
-    if (!edns) return packet;
+    if (!edns) return;
     packet.push_back(0); // the root
     for (unsigned word : {type_opt, unsigned{udp_payload}, 0u, 0u, 0u}) put16(packet, word);
-    return packet;
 }
 
 answer parse_answer(bytes packet, std::string_view name, type wanted) {

@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 namespace trawl::dns::detail {
 
@@ -36,8 +35,7 @@ struct question {
     // The lane's.
     lane* over = nullptr; ///< while it is out
     std::uint16_t id = 0;
-    bool on_its_way = false; ///< it counts against what the lane may carry
-    std::vector<unsigned char> packet;
+    bool on_its_way = false;        ///< it counts against what the lane may carry
     std::shared_ptr<question> self; ///< what c-ares holds
 };
 

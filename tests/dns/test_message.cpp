@@ -86,6 +86,19 @@ TEST_CASE("an answer tells its name, its least ttl and whether it was proved", "
     CHECK(found.authenticated);
 }
 
+TEST_CASE("names are the same in either case, and a dot in a label is none between two", "[dns]") {
+    packet made;
+    made.head(0, 3).question(1);
+    made.record(5, 30, "\4REAL\2a.\xc0\x10"s); // web.example is REAL.a\..example
+    made.u8(4).raw("real").u8(2).raw("A.").u16(0xc010).u16(1).u16(1).u32(60).u16(4).raw("\1\2\3\4");
+    made.u8(4).raw("real").u8(1).raw("a").u16(0xc010).u16(1).u16(1).u32(60).u16(4).raw(
+        "\5\6\7\x08");
+    auto const found = made.read(type::a);
+    CHECK(found.name == "real.a\\..example");
+    CHECK(found.values.size() == 1);
+    CHECK(first(found) == "1.2.3.4");
+}
+
 TEST_CASE("nothing there is told from nobody there", "[dns]") {
     std::string const soa = "\0\0\0\0\0\1\0\0\0\2\0\0\0\3\0\0\0\4\0\0\0\x63"s;
     auto const no_data =
@@ -148,11 +161,16 @@ TEST_CASE("aliases that lead in a circle are no answer", "[dns]") {
 }
 
 TEST_CASE("a question has the form of RFC 1035 and the end that c-ares looks for", "[dns]") {
+    auto const query = [](std::string_view name, bool with_edns) {
+        std::vector<unsigned char> made;
+        append_query(made, 7, name, type::mx, with_edns);
+        return made;
+    };
     packet plain;
     plain.u16(7).u16(0x0120).u16(1).u16(0).u16(0).u16(0).question(15);
-    CHECK(make_query(7, "web.example.", type::mx, false) == plain.bytes_);
+    CHECK(query("web.example.", false) == plain.bytes_);
     packet edns;
     edns.u16(7).u16(0x0120).u16(1).u16(0).u16(0).u16(1).question(15);
     edns.u8(0).u16(41).u16(1232).u32(0).u16(0);
-    CHECK(make_query(7, "web.example", type::mx, true) == edns.bytes_);
+    CHECK(query("web.example", true) == edns.bytes_);
 }

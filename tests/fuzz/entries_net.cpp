@@ -135,7 +135,8 @@ void run_dns(std::string_view input) {
         look_at_answer(all, "web.example", wanted);
     (void)dns::detail::rcode_of(all);
     if (!dns::detail::is_name(input)) return;
-    auto const query = dns::detail::make_query(1, input, type::a, true);
+    std::vector<unsigned char> query;
+    dns::detail::append_query(query, 1, input, type::a, true);
     require(query.size() <= 12 + 255 + 4 + 11, "a question that is too long");
     auto const echoed = dns::detail::parse_answer(query, input, type::a);
     require(echoed.status == dns::status::no_data, "a question that cannot be read");
