@@ -20,6 +20,9 @@ private:
     bool dots_, line_start_ = true, after_cr_ = false;
 };
 
+/// True when every line ends in CRLF and no CR or LF stands elsewhere: BDAT takes it as it is.
+bool has_wire_lines(std::string_view text) noexcept;
+
 /// True when a byte above 127 is among `bytes`.
 bool has_8bit(std::string_view bytes) noexcept;
 

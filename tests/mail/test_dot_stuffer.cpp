@@ -53,3 +53,66 @@ TEST_CASE("no stuffed message holds a bare line end or an early final dot", "[ma
         }
     }
 }
+
+namespace {
+
+/// The same, a character at a time.
+std::string by_the_letter(std::string_view body, bool dots) {
+    std::string out;
+    bool at_begin = true;
+    for (std::size_t i = 0; i < body.size(); ++i) {
+        if (body[i] == '\r' || body[i] == '\n') {
+            if (body.substr(i, 2) == "\r\n") ++i;
+            out += "\r\n";
+            at_begin = true;
+            continue;
+        }
+        if (dots && at_begin && body[i] == '.') out += '.';
+        out += body[i];
+        at_begin = false;
+    }
+    if (!at_begin) out += "\r\n";
+    return dots ? out + ".\r\n" : out;
+}
+
+/// Lines of some `length` bytes, with everything that a message may not have at random places.
+std::string rough_text(std::mt19937& random, std::size_t length) {
+    std::string body;
+    for (auto lines = random() % 8; lines > 0; --lines) {
+        body += std::string(random() % length, 'x');
+        constexpr std::string_view ends[] = {"\r\n", "\r\n", "\r\n", "\r\n.",
+                                             "\r",   "\n",   "\n.",  ""};
+        body += ends[random() % 8];
+    }
+    return body;
+}
+
+} // namespace
+
+TEST_CASE("long lines are stuffed as they are by the letter, wherever they are cut", "[mail]") {
+    std::mt19937 random(5);
+    for (int round = 0; round < 5000; ++round) {
+        auto const body = rough_text(random, round % 2 ? 20 : 70);
+        auto const cut = random() % (body.size() + 1);
+        REQUIRE(stuffed({body.substr(0, cut), body.substr(cut)}) == by_the_letter(body, true));
+        dot_stuffer lines(false);
+        std::string out;
+        lines.write(body, out);
+        lines.finish(out);
+        REQUIRE(out == by_the_letter(body, false));
+        REQUIRE(has_wire_lines(body) == (out == body));
+        REQUIRE(has_wire_lines(out));
+    }
+}
+
+TEST_CASE("a byte above 127 is found wherever it is", "[mail]") {
+    for (std::size_t size = 0; size < 70; ++size) {
+        std::string text(size, '\x7f');
+        CHECK_FALSE(has_8bit(text));
+        for (auto& c : text) {
+            c = '\x80';
+            REQUIRE(has_8bit(text));
+            c = '\0';
+        }
+    }
+}
