@@ -64,7 +64,7 @@ std::string_view dialogue::take(std::size_t most) {
 void dialogue::receive(std::string_view bytes) {
     parser_.feed(bytes);
     while (!closed_ && at() != phase::handshake) {
-        auto const r = parser_.next();
+        auto const* const r = parser_.next();
         if (!r) break;
         ++steps_;
         on_reply(*r);

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <utility>
 
 namespace trawl::smtp::detail {
 namespace {
@@ -58,7 +57,15 @@ void reply_parser::feed(std::string_view bytes) {
     buffer_ += bytes;
 }
 
-std::optional<reply> reply_parser::next() {
+/// Most replies are a few words, and the next one goes where this one was.
+void reply_parser::begin_reply() {
+    constexpr std::size_t kept = 512;
+    if (reply_.lines.capacity() > kept) reply_ = {};
+    reply_.code = 0;
+    for (auto* part : {&reply_.enhanced, &reply_.text, &reply_.lines}) part->clear();
+}
+
+reply const* reply_parser::next() {
     while (fault_.empty()) {
         auto const end = buffer_.find('\n', std::max(at_, scanned_));
         auto const so_far = std::min(end, buffer_.size()) - at_;
@@ -68,26 +75,17 @@ std::optional<reply> reply_parser::next() {
             broken("a NUL");
         if (!fault_.empty() || end == std::string::npos) {
             scanned_ = buffer_.size();
-            return std::nullopt;
+            return nullptr;
         }
         std::string_view line(buffer_.data() + at_, so_far);
         if (line.ends_with('\r')) line.remove_suffix(1);
         at_ = end + 1;
+        if (count_ == 0) begin_reply();
         if (!take_line(line)) continue;
-
-        reply r;
-        r.code = std::exchange(code_, 0);
-        r.lines = std::exchange(lines_, {});
         total_ = count_ = 0;
-        for (std::string_view rest = r.lines;;) {
-            auto const length = std::min(rest.find('\n'), rest.size());
-            add_text(r, rest.substr(0, length));
-            if (length == rest.size()) break;
-            rest.remove_prefix(length + 1);
-        }
-        return r;
+        return &reply_;
     }
-    return std::nullopt;
+    return nullptr;
 }
 
 /// True when `line` is the last of its reply.
@@ -97,12 +95,14 @@ bool reply_parser::take_line(std::string_view line) {
     if (!has_code || (line.size() > 3 && line[3] != ' ' && line[3] != '-'))
         return broken(fmt::format("no reply code in \"{}\"", line.substr(0, 80)));
     int const code = (line[0] - '0') * 100 + (line[1] - '0') * 10 + (line[2] - '0');
-    if (count_ > 0 && code != code_)
-        return broken(fmt::format("code {} in a reply that began with {}", code, code_));
-    code_ = code;
+    if (count_ > 0 && code != reply_.code)
+        return broken(fmt::format("code {} in a reply that began with {}", code, reply_.code));
+    reply_.code = code;
     total_ += line.size() + 2;
-    if (count_++ > 0) lines_ += '\n';
-    if (line.size() > 4) lines_ += line.substr(4);
+    auto const text = line.substr(std::min<std::size_t>(4, line.size()));
+    if (count_++ > 0) reply_.lines += '\n';
+    reply_.lines += text;
+    add_text(reply_, text);
     if (total_ > max_total) return broken(fmt::format("a reply longer than {} bytes", max_total));
     if (count_ > max_lines) return broken(fmt::format("a reply of more than {} lines", max_lines));
     return line.size() == 3 || line[3] == ' ';

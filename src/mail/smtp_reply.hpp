@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -27,20 +26,22 @@ public:
     static constexpr std::size_t max_line = 2048, max_total = 65536, max_lines = 128;
 
     void feed(std::string_view bytes);
-    /// The next complete reply; nullopt when more bytes are needed or the stream is broken.
-    std::optional<reply> next();
+    /// The next complete reply, valid until the next call; nullptr when more bytes are needed or the
+    /// stream is broken.
+    reply const* next();
     /// Why the stream is broken; empty when it is not. Nothing follows a broken reply.
     std::string_view fault() const noexcept { return fault_; }
     /// True when every byte fed was part of a reply that next() has returned.
     bool empty() const noexcept { return at_ == buffer_.size() && count_ == 0; }
 
 private:
+    void begin_reply();
     bool take_line(std::string_view line);
     bool broken(std::string why);
 
-    std::string buffer_, fault_, lines_;
+    std::string buffer_, fault_;
     std::size_t at_ = 0, scanned_ = 0, total_ = 0, count_ = 0;
-    int code_ = 0;
+    reply reply_; ///< the lines so far, `count_` of them
 };
 
 /// What a server can do, as its answer to EHLO or LHLO says (RFC 5321 §4.1.1.1).
