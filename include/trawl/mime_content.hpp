@@ -21,6 +21,9 @@ public:
     virtual std::size_t read(std::span<char> block) = 0;
     /// All bytes from the begin; nullopt when only reading tells.
     virtual std::optional<std::uint64_t> size() const { return std::nullopt; }
+    /// All bytes from the begin, if they are in memory, whatever has been read; valid as long as this
+    /// object. Saves who wants them all a copy.
+    virtual std::optional<std::string_view> view() const { return std::nullopt; }
 };
 
 /// What is in a part: bytes in memory, a file, or what somebody else opens. A cheap value: copies

@@ -27,6 +27,9 @@ public:
         return size;
     }
     std::optional<std::uint64_t> size() const override { return bytes_ ? bytes_->size() : 0; }
+    std::optional<std::string_view> view() const override {
+        return bytes_ ? std::string_view(*bytes_) : std::string_view();
+    }
 
 private:
     std::shared_ptr<std::string const> bytes_;

@@ -44,7 +44,8 @@ private:
 
 /// Checks addresses and parameters, so that nothing in them becomes a command. Throws error.
 void require_valid(outgoing const& one);
-job_ptr make_job(outgoing one);
+/// What throws as require_valid has not taken `one`.
+job_ptr make_job(outgoing&& one);
 
 /// RFC 5321 §4.1.4: the full name of this host; empty when it has none.
 std::string host_name();

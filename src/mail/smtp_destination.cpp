@@ -1,6 +1,7 @@
 #include "mail/smtp_connection.hpp"
 
 #include "mail/address.hpp"
+#include "mail/dot_stuffer.hpp"
 #include "mail/encoding.hpp"
 
 #include <fmt/format.h>
@@ -21,6 +22,7 @@ void require_token(std::string_view what, std::string_view value) {
 /// Why `address` cannot be in MAIL or RCPT; letters of any script are judged as ASCII ones
 /// (RFC 6531 §3.3).
 std::string fault_of(std::string const& address) {
+    if (!has_8bit(address)) return mime::detail::address_fault(address);
     if (!mime::detail::is_utf8(address)) return "it is not UTF-8";
     std::string plain;
     for (std::string_view rest = address; !rest.empty();) {
@@ -91,7 +93,7 @@ void require_valid(outgoing const& one) {
                     fmt::format("\"{}\"", mime::detail::shown(id)));
 }
 
-job_ptr make_job(outgoing one) {
+job_ptr make_job(outgoing&& one) {
     require_valid(one);
     auto made = std::make_shared<job>();
     made->what = std::move(one);

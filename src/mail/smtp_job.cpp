@@ -37,16 +37,33 @@ void job::open(capabilities const& can) {
     auto const way = can.utf8        ? mime::transport::utf8
                      : can.eight_bit ? mime::transport::eight_bit
                                      : mime::transport::seven_bit;
-    rest = what.content(way);
-    size = rest->size();
-    // Not more than there is, for thousands of small ones may be held.
-    auto const expected = size.value_or(most_held);
-    bytes.resize(std::min<std::uint64_t>(expected, most_held) + 1);
-    bytes.resize(rest->read(bytes));
-    held = bytes.size() <= std::min<std::uint64_t>(expected, most_held);
-    if (held) rest.reset(), size = bytes.size();
-    eight_bit = has_8bit(bytes) || (!held && way != mime::transport::seven_bit);
-    utf8 = has_8bit(header_of(bytes));
+    source = what.content(way);
+    size = source->size();
+    auto const all = source->view();
+    held = all && all->size() <= most_held;
+    if (held)
+        text = *all;
+    else
+        read_begin();
+    bool const above = has_8bit(text);
+    eight_bit = above || (!held && way != mime::transport::seven_bit);
+    utf8 = above && has_8bit(header_of(text));
+}
+
+/// Not more than there is, for thousands of small ones may be held.
+void job::read_begin() {
+    auto const expected = std::min<std::uint64_t>(size.value_or(most_held), most_held);
+    bytes_.resize(expected + 1);
+    bytes_.resize(source->read(bytes_));
+    text = bytes_;
+    held = text.size() <= expected;
+    if (held) source.reset(), size = text.size();
+}
+
+void job::forget_text() noexcept {
+    text = {};
+    std::string().swap(bytes_);
+    source.reset();
 }
 
 void settle_unread(job& one, error const& why) {
@@ -59,41 +76,54 @@ void settle_unread(job& one, error const& why) {
     }
 }
 
-std::string path(std::string_view address) {
-    return mime::detail::ascii_address(address).value_or(std::string(address));
+bool needs_utf8(std::string_view address) {
+    return has_8bit(address) && !mime::detail::ascii_address(address);
 }
 
-std::string mail_command(job const& one, capabilities const& can) {
+namespace {
+/// As MAIL and RCPT have it: in ASCII if it can be.
+void write_path(std::string& line, std::string_view address) {
+    line += '<';
+    if (has_8bit(address))
+        line += mime::detail::ascii_address(address).value_or(std::string(address));
+    else
+        line += address;
+    line += '>';
+}
+} // namespace
+
+void write_mail(std::string& line, job const& one, capabilities const& can) {
     auto const& envelope = one.what.envelope;
     auto const& wants = one.what.parameters;
-    auto line = fmt::format("MAIL FROM:<{}>", path(envelope.sender));
-    if (can.sizes && one.size) line += fmt::format(" SIZE={}", *one.size);
+    line += "MAIL FROM:";
+    write_path(line, envelope.sender);
+    if (can.sizes && one.size) line += " SIZE=", line += std::to_string(*one.size);
     if (can.eight_bit && one.eight_bit) line += " BODY=8BITMIME";
-    auto const is_utf8 = [](std::string const& address) { return has_8bit(path(address)); };
     // What has a header in UTF-8 needs it too (RFC 6531 §3.2); a server that does not offer it gets
     // such a message as it is.
-    if (can.utf8 && (is_utf8(envelope.sender) || one.utf8 ||
-                     std::any_of(envelope.recipients.begin(), envelope.recipients.end(), is_utf8)))
+    if (can.utf8 &&
+        (needs_utf8(envelope.sender) || one.utf8 ||
+         std::any_of(envelope.recipients.begin(), envelope.recipients.end(), needs_utf8)))
         line += " SMTPUTF8";
     if (wants.require_tls) line += " REQUIRETLS";
-    if (!can.dsn) return line;
+    if (!can.dsn) return;
     if (wants.returned != returned::unspecified)
         line += wants.returned == returned::full ? " RET=FULL" : " RET=HDRS";
     if (!wants.envelope_id.empty()) line += " ENVID=" + xtext(wants.envelope_id);
-    return line;
 }
 
-std::string recipient_command(job const& one, std::string_view address, capabilities const& can) {
-    auto line = fmt::format("RCPT TO:<{}>", path(address));
+void write_recipient(std::string& line, job const& one, std::string_view address,
+                     capabilities const& can) {
+    line += "RCPT TO:";
+    write_path(line, address);
     auto const& when = one.what.parameters.notify;
-    if (!can.dsn || !when.any()) return line;
+    if (!can.dsn || !when.any()) return;
     std::string words;
     for (auto [is, word] : {std::pair{when.never, "NEVER"}, std::pair{when.success, "SUCCESS"},
                             std::pair{when.failure, "FAILURE"}, std::pair{when.delay, "DELAY"}})
         if (is) words += (words.empty() ? "" : ",") + std::string(word);
     line += " NOTIFY=" + words;
     if (!has_8bit(address)) line += " ORCPT=rfc822;" + xtext(address);
-    return line;
 }
 
 } // namespace trawl::smtp::detail

@@ -25,17 +25,23 @@ struct job {
 
     /// Opens the message for a server. Throws as what.content.
     void open(capabilities const& can);
+    /// Gives its memory back.
+    void forget_text() noexcept;
 
     smtp::outgoing what;
-    std::string bytes;                    ///< of the message, its begin at least; not stuffed
-    bool held = true;                     ///< `bytes` are all of it
-    std::unique_ptr<mime::source> rest;   ///< what follows them if not
+    std::string_view text; ///< the message, its begin at least, as it was given; see forget_text()
+    bool held = true;      ///< `text` is all of it
+    std::unique_ptr<mime::source> source; ///< what follows it if not
     std::optional<std::uint64_t> size;    ///< of all of it, when that is known
     bool eight_bit = false, utf8 = false; ///< it has, or may have, such bytes; in its header
     std::vector<recipient> answers;       ///< in the envelope's order
     std::vector<bool> decided;            ///< the answer is final
     std::size_t open_rounds = 0;          ///< transactions that have not ended
     std::size_t attempts = 0; ///< connections that were lost before anything was delivered
+
+private:
+    void read_begin();
+    std::string bytes_; ///< where `text` is, if it is not in memory of the source's
 };
 using job_ptr = std::shared_ptr<job>;
 
@@ -43,11 +49,12 @@ using job_ptr = std::shared_ptr<job>;
 /// and deferred.
 void settle_unread(job& one, error const& why);
 
-/// The commands that begin its transaction, with what both it and the server want.
-std::string mail_command(job const& one, capabilities const& can);
-std::string recipient_command(job const& one, std::string_view address, capabilities const& can);
+/// Append to `line` the commands that begin its transaction, with what both it and the server want.
+void write_mail(std::string& line, job const& one, capabilities const& can);
+void write_recipient(std::string& line, job const& one, std::string_view address,
+                     capabilities const& can);
 
-/// `address` as MAIL and RCPT have it: in ASCII if it can be.
-std::string path(std::string_view address);
+/// `address` cannot be written in ASCII.
+bool needs_utf8(std::string_view address);
 
 } // namespace trawl::smtp::detail

@@ -20,14 +20,21 @@ public:
     ~outbox() { release(); }
 
     /// Appends a command; CRLF is added.
-    void line(std::string_view text);
+    void line(std::string_view text) {
+        begin_line() += text;
+        end_line();
+    }
+    /// Where a command goes that is written piece by piece, until end_line().
+    std::string& begin_line() {
+        auto& out = bytes();
+        line_at_ = out.size();
+        return out;
+    }
+    void end_line();
     /// Appends a line that holds a secret; a trace shows `instead`. Overwrites `text`.
     void secret_line(std::string text, std::string_view instead);
-    /// Where a message's text goes; note() tells the trace how much.
-    std::string& text() {
-        if (taken_) release();
-        return bytes_;
-    }
+    /// Where a message's text goes, about `size` bytes of it; note() tells the trace how much.
+    std::string& text(std::size_t size);
     void note(std::size_t size);
 
     /// All of it; valid until something is appended, or until release().
@@ -43,7 +50,13 @@ public:
     tracer const& trace() const noexcept { return trace_; }
 
 private:
+    std::string& bytes() {
+        if (taken_) release();
+        return bytes_;
+    }
+
     std::string bytes_;
+    std::size_t line_at_ = 0;
     bool taken_ = false, secret_ = false;
     tracer trace_;
 };

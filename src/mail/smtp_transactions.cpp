@@ -35,15 +35,20 @@ bool transactions::wants_more() const noexcept {
     if (!can_.pipelining) return rounds_.empty();
     auto const unsaid = rounds_.size() - sending_;
     if (unsaid < 2) return rounds_.size() < 16;
+    return can_.chunking && unsaid_text() < most_ahead && rounds_.size() < 16;
+}
+
+std::size_t transactions::unsaid_text() const noexcept {
     std::size_t bytes = 0;
-    for (auto const& r : rounds_) bytes += r.of->bytes.size();
-    return can_.chunking && bytes < most_ahead && rounds_.size() < 16;
+    for (auto i = sending_; i < rounds_.size(); ++i) bytes += rounds_[i].of->text.size();
+    return bytes;
 }
 
 namespace {
 void begin_answers(job& one) {
     auto const& to = one.what.envelope.recipients;
     one.answers.clear();
+    one.answers.reserve(to.size());
     for (auto const& address : to)
         one.answers.push_back({address, smtp::status::unknown, 0, {}, {}});
     one.decided.assign(to.size(), false);
@@ -64,14 +69,15 @@ void transactions::begin(job_ptr one) {
     }
     begin_answers(*one);
     if (refuse_unfit(*one)) return finished_.push_back(std::move(one));
-    for (auto& part : parts(*one)) {
-        ++begun_, ++one->open_rounds;
-        round r;
-        r.of = one;
-        r.who = std::move(part);
-        rounds_.push_back(std::move(r));
-    }
+    add_rounds(one);
     if (one->open_rounds == 0) finished_.push_back(std::move(one));
+}
+
+transactions::round& transactions::add_round(job_ptr const& one) {
+    ++begun_, ++one->open_rounds;
+    auto& added = rounds_.emplace_back();
+    added.of = one;
+    return added;
 }
 
 /// Decides what the server's extensions do not allow. True when nobody is left to send to.
@@ -88,10 +94,10 @@ bool transactions::refuse_unfit(job& one) const {
                         : "REQUIRETLS needs a verified TLS connection";
     }
     constexpr auto no_utf8 = "the address needs SMTPUTF8, which the server does not offer";
-    bool const sender_unfit = !can_.utf8 && has_8bit(path(envelope.sender));
+    bool const sender_unfit = !can_.utf8 && needs_utf8(envelope.sender);
     for (std::size_t i = 0; i < one.answers.size(); ++i) {
         auto& answer = one.answers[i];
-        bool const unfit = sender_unfit || (!can_.utf8 && has_8bit(path(answer.address)));
+        bool const unfit = sender_unfit || (!can_.utf8 && needs_utf8(answer.address));
         if (why.empty() && !unfit) continue;
         answer.status = smtp::status::refused;
         answer.enhanced = why.empty() ? "5.6.7" : enhanced; // RFC 6531 §3.5
@@ -101,24 +107,22 @@ bool transactions::refuse_unfit(job& one) const {
     return std::find(one.decided.begin(), one.decided.end(), false) == one.decided.end();
 }
 
-/// The undecided recipients, as many together as the server's limits allow.
-std::vector<std::vector<std::uint32_t>> transactions::parts(job const& one) const {
-    std::vector<std::vector<std::uint32_t>> made;
+/// For the undecided recipients, as many together as the server's limits allow.
+void transactions::add_rounds(job_ptr const& one) {
+    round* last = nullptr;
     std::set<std::string_view> domains;
-    for (std::uint32_t i = 0; i < one.answers.size(); ++i) {
-        if (one.decided[i]) continue;
+    for (std::uint32_t i = 0; i < one->answers.size(); ++i) {
+        if (one->decided[i]) continue;
         auto const domain = can_.rcpt_domain_max > 0
-                                ? mime::detail::domain_of(one.answers[i].address)
+                                ? mime::detail::domain_of(one->answers[i].address)
                                 : std::string_view();
-        bool const full = made.empty() ||
-                          (can_.rcpt_max > 0 && made.back().size() >= can_.rcpt_max) ||
+        bool const full = !last || (can_.rcpt_max > 0 && last->who.size() >= can_.rcpt_max) ||
                           (can_.rcpt_domain_max > 0 && !domains.contains(domain) &&
                            domains.size() >= can_.rcpt_domain_max);
-        if (full) made.emplace_back(), domains.clear();
-        made.back().push_back(i);
+        if (full) last = &add_round(one), domains.clear();
+        last->who.push_back(i);
         if (can_.rcpt_domain_max > 0) domains.insert(domain);
     }
-    return made;
 }
 
 void transactions::fill(std::size_t most) {
@@ -145,6 +149,10 @@ bool transactions::say_next(round& r, std::size_t most) {
 
 void transactions::say(round& r, verb what, std::string_view line) {
     out_.line(line);
+    expect(r, what);
+}
+
+void transactions::expect(round& r, verb what) {
     awaited_.push_back(what);
     ++r.due;
 }
@@ -158,20 +166,24 @@ bool transactions::say_mail(round& r) {
         dirty_ = false;
         return r.reset = true;
     }
-    r.chunk = can_.chunking && r.of->held && r.of->bytes.size() <= most_chunk;
+    r.chunk = can_.chunking && r.of->held && r.of->text.size() <= most_chunk;
     // A connection that was idle may be dead, and then nobody could tell what became of a text that
     // was sent ahead of every reply.
     bool const alive = first_ || heard_;
     r.ahead = r.chunk && can_.pipelining && alive && r.who.size() + 8 < window;
     r.text = dot_stuffer(!r.chunk);
-    say(r, verb::mail, mail_command(*r.of, can_));
+    write_mail(out_.begin_line(), *r.of, can_);
+    out_.end_line();
+    expect(r, verb::mail);
     r.next = step::recipients;
     return true;
 }
 
 bool transactions::say_recipient(round& r) {
     auto const& address = r.of->answers[r.who[r.named]].address;
-    say(r, verb::rcpt, recipient_command(*r.of, address, can_));
+    write_recipient(out_.begin_line(), *r.of, address, can_);
+    out_.end_line();
+    expect(r, verb::rcpt);
     if (++r.named == r.who.size()) r.next = step::data;
     return true;
 }
@@ -192,20 +204,23 @@ bool transactions::say_data(round& r) {
 }
 
 void transactions::say_chunk(round& r) {
-    std::string text;
-    text.reserve(r.of->bytes.size() + 2);
-    r.text.write(r.of->bytes, text);
-    r.text.finish(text);
-    say(r, verb::dot, fmt::format("BDAT {} LAST", text.size()));
-    out_.text() += text;
+    auto text = r.of->text;
+    std::string made;
+    if (!has_wire_lines(text)) {
+        made.reserve(text.size() + text.size() / 32 + 2);
+        r.text.write(text, made);
+        r.text.finish(made);
+        text = made;
+    }
+    say(r, verb::dot, "BDAT " + std::to_string(text.size()) + " LAST");
+    out_.text(std::max(text.size(), unsaid_text())) += text; // room for all that follow
     out_.note(text.size());
     forget_text(r);
     r.next = step::said;
 }
 
 void transactions::say_text(round& r, std::size_t most) {
-    auto& out = out_.text();
-    auto const before = out.size();
+    auto const before = out_.size();
     bool last = true;
     try {
         last = r.lone_dot || !next_piece(r, most);
@@ -213,39 +228,37 @@ void transactions::say_text(round& r, std::size_t most) {
         // The server has no whole message, and never gets one on this connection.
         settle_unread(*r.of, e);
         broken_.emplace(e);
-        out.clear();
+        out_.release();
         return;
     }
-    if (last) r.text.finish(out);
-    out_.note(out.size() - before);
+    constexpr std::size_t envelope = 128; // of the next one
+    if (last) r.text.finish(out_.text(envelope));
+    out_.note(out_.size() - before);
     if (!last) return;
     forget_text(r);
     dirty_ =
         r.lone_dot; // a final dot ends the transaction, whatever is answered (RFC 5321 §4.1.1.4)
-    awaited_.push_back(verb::dot);
-    ++r.due;
+    expect(r, verb::dot);
     r.next = step::said;
 }
 
 /// Puts more of the text into the outbox; false when that was the last of it.
 bool transactions::next_piece(round& r, std::size_t most) {
     auto& one = *r.of;
-    if (r.text_at == 0 && !one.held && !one.rest) one.open(can_); // an earlier round has read it
+    if (r.text_at == 0 && !one.held && !one.source) one.open(can_); // an earlier round has read it
     std::string_view piece;
     bool more = true;
-    if (one.held || r.text_at < one.bytes.size()) {
-        piece = std::string_view(one.bytes).substr(r.text_at, most);
+    if (one.held || r.text_at < one.text.size()) {
+        piece = one.text.substr(r.text_at, most);
         r.text_at += piece.size();
-        more = !one.held || r.text_at < one.bytes.size();
+        more = !one.held || r.text_at < one.text.size();
     } else {
         block_.resize(most);
-        auto const size = one.rest->read(block_);
+        auto const size = one.source->read(block_);
         piece = std::string_view(block_).substr(0, size);
         more = size == most;
     }
-    auto& out = out_.text();
-    out.reserve(out.size() + piece.size() + piece.size() / 64 + 128); // and the next envelope
-    r.text.write(piece, out);
+    r.text.write(piece, out_.text(piece.size() + piece.size() / 64 + 128));
     return more;
 }
 
@@ -371,8 +384,7 @@ std::error_code transactions::on_end(round& r, reply const& answer) {
 /// Its text is on its way. Another round of this message needs it again, or opens it anew.
 void transactions::forget_text(round& r) noexcept {
     bool const again = r.of->held && r.of->open_rounds > 1;
-    if (!again) std::string().swap(r.of->bytes);
-    r.of->rest.reset();
+    if (!again) r.of->forget_text();
     std::string().swap(block_);
 }
 
@@ -387,7 +399,7 @@ void transactions::reap() {
 
 namespace {
 bool can_be_read(job& one, capabilities const& can) {
-    if (!one.bytes.empty()) return true;
+    if (!one.text.empty()) return true;
     try {
         one.open(can);
         return true;
@@ -402,11 +414,7 @@ void transactions::end(round& r) {
     --one.open_rounds;
     if (r.taken && !r.left.empty() && can_be_read(one, can_)) {
         for (auto i : r.left) one.decided[i] = false;
-        ++begun_, ++one.open_rounds;
-        round rest;
-        rest.of = r.of;
-        rest.who = std::move(r.left);
-        rounds_.push_back(std::move(rest));
+        add_round(r.of).who = std::move(r.left);
     }
     if (one.open_rounds == 0) finished_.push_back(r.of);
 }

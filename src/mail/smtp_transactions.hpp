@@ -93,7 +93,9 @@ private:
         bool reset = false, mail_refused = false, lone_dot = false, skipped = false, taken = false;
     };
 
-    std::vector<std::vector<std::uint32_t>> parts(job const& one) const;
+    round& add_round(job_ptr const& one);
+    void add_rounds(job_ptr const& one);
+    std::size_t unsaid_text() const noexcept;
     bool refuse_unfit(job& one) const;
     bool say_next(round& r, std::size_t most);
     bool say_mail(round& r);
@@ -103,6 +105,7 @@ private:
     void say_text(round& r, std::size_t most);
     bool next_piece(round& r, std::size_t most);
     void say(round& r, verb what, std::string_view line);
+    void expect(round& r, verb what);
     bool room() const noexcept { return awaited_.size() < (can_.pipelining ? window : 1); }
 
     std::error_code on_mail(round& r, reply const& answer);
