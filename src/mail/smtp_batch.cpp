@@ -23,38 +23,45 @@ receipt everybody(outgoing const& one, smtp::status status, std::string const& w
 
 } // namespace
 
-/// The next message that can be sent; nullptr when there is none now, or with `wait` none any more.
-awaitable<job_ptr> connection::next(queue<outgoing>& from, bool wait, pacer* pace,
-                                    done const& report) {
+/// A message that can be sent; nullptr for one that cannot, which has its receipt now.
+job_ptr connection::accept(outgoing one, done const& report) {
+    std::string fault;
+    try {
+        return make_job(std::move(one));
+    } catch (error const& e) {
+        fault = e.what();
+    }
+    report(one.tag, everybody(one, smtp::status::refused, "not sent: " + fault));
+    return nullptr;
+}
+
+/// The next message that is there now; nullptr when there is none.
+job_ptr connection::at_hand(queue<outgoing>& from, done const& report) {
+    if (!to_->returned.empty()) {
+        auto one = std::move(to_->returned.front());
+        to_->returned.pop_front();
+        return one;
+    }
+    while (auto one = from.try_pop())
+        if (auto made = accept(std::move(*one), report)) return made;
+    return nullptr;
+}
+
+/// Waits for the next message; nullptr when there will be none any more.
+awaitable<job_ptr> connection::next(queue<outgoing>& from, pacer* pace, done const& report) {
     for (;;) {
-        if (!to_->returned.empty()) {
-            auto one = std::move(to_->returned.front());
-            to_->returned.pop_front();
-            co_return one;
-        }
+        if (!to_->returned.empty()) co_return at_hand(from, report);
         auto state = queue_status::ok;
-        std::optional<outgoing> one;
-        // Meanwhile somebody else may have given a message back.
-        if (wait)
-            one = co_await from.pop_until(clock::now() + std::chrono::seconds(1), &state);
-        else
-            one = from.try_pop(&state);
+        // Meanwhile somebody else may give a message back.
+        auto one = co_await from.pop_until(clock::now() + std::chrono::seconds(1), &state);
         if (!one) {
-            if (wait && (state == queue_status::empty || !to_->returned.empty())) continue;
+            if (state == queue_status::empty || !to_->returned.empty()) continue;
             co_return nullptr;
         }
-        std::string fault;
-        try {
-            require_valid(*one);
-        } catch (error const& e) {
-            fault = e.what();
-        }
-        if (!fault.empty()) {
-            report(one->tag, everybody(*one, smtp::status::refused, "not sent: " + fault));
-            continue;
-        }
+        auto made = accept(std::move(*one), report);
+        if (!made) continue;
         if (pace) co_await pace->turn();
-        co_return make_job(std::move(*one));
+        co_return made;
     }
 }
 
@@ -115,7 +122,7 @@ awaitable<> connection::send_all(queue<outgoing>& from, done const& report, pace
         ~member() { --count; }
     } const counted(to_->members);
     for (;;) {
-        auto one = co_await next(from, true, pace, report);
+        auto one = co_await next(from, pace, report);
         if (!one) break;
         if (!co_await ready(most, opened)) {
             if (to_->members > 1) {
@@ -129,16 +136,17 @@ awaitable<> connection::send_all(queue<outgoing>& from, done const& report, pace
             co_await announce_and_begin(std::move(one));
         else
             begin(std::move(one));
-        while (!talk_->settled()) {
+        for (bool alive = false;; alive = true) {
             while (!pace && talk_->wants_more() && (most == 0 || begun_ < most)) {
-                auto another = co_await next(from, false, nullptr, report);
+                auto another = at_hand(from, report);
                 if (!another) break;
                 if (another->what.before)
                     co_await announce_and_begin(std::move(another));
                 else
-                    begin(std::move(another));
+                    begin(std::move(another), alive);
             }
-            co_await step();
+            if (talk_->settled()) break;
+            co_await step(); // until the server has spoken
             settle(report);
         }
         settle(report);

@@ -328,14 +328,14 @@ awaitable<> connection::announce_and_begin(job_ptr one) {
         begin(std::move(one));
 }
 
-void connection::begin(job_ptr one) {
+void connection::begin(job_ptr one, bool alive) {
     ++begun_;
     try {
         one->open(talk_->can());
     } catch (error const& e) {
         return talk_->refuse(std::move(one), e);
     }
-    talk_->begin(std::move(one));
+    talk_->begin(std::move(one), alive);
 }
 
 // ---- one message ----

@@ -86,10 +86,12 @@ private:
     awaitable<> say_quit();
     error failure() const;
     std::chrono::milliseconds limit() const;
-    awaitable<job_ptr> next(queue<outgoing>& from, bool wait, pacer* pace, done const& report);
+    static job_ptr accept(outgoing one, done const& report);
+    job_ptr at_hand(queue<outgoing>& from, done const& report);
+    awaitable<job_ptr> next(queue<outgoing>& from, pacer* pace, done const& report);
     awaitable<bool> ready(std::size_t most, std::function<void()> const& opened);
     awaitable<> announce_and_begin(job_ptr one);
-    void begin(job_ptr one);
+    void begin(job_ptr one, bool alive = false);
     void settle(done const& report);
     void give_up(job_ptr one, error const& why, done const& report);
     void drop() noexcept {

@@ -98,8 +98,6 @@ void dialogue::secured(bool verified, std::string binding_name, std::string bind
     opening_.secured(verified, std::move(binding_name), std::move(binding));
 }
 
-void dialogue::begin(job_ptr one) { transactions_.begin(std::move(one)); }
-
 void dialogue::lost(std::error_code why, std::string said) {
     fail(why, std::move(said), false, false);
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 // SMTP and LMTP without sockets (RFC 5321, RFC 2033): bytes in, bytes out.
 namespace trawl::smtp::detail {
@@ -46,11 +47,13 @@ public:
     void work() { opening_.work(); }
 
     capabilities const& can() const noexcept { return opening_.can(); }
-    /// Starts a message in phase ready, or when wants_more().
-    void begin(job_ptr one);
+    /// Starts a message in phase ready, or when wants_more(); see transactions::begin.
+    void begin(job_ptr one, bool alive = false) { transactions_.begin(std::move(one), alive); }
     /// Ends a message of which nothing can be read.
     void refuse(job_ptr one, error const& why) { transactions_.refuse(std::move(one), why); }
-    bool wants_more() const noexcept { return open_ && transactions_.wants_more(); }
+    bool wants_more() const noexcept {
+        return open_ && !closed_ && !quitting_ && transactions_.wants_more();
+    }
     bool spent() const noexcept { return transactions_.spent(); }
     void quit();
 

@@ -62,9 +62,10 @@ void transactions::refuse(job_ptr one, error const& why) {
     finished_.push_back(std::move(one));
 }
 
-void transactions::begin(job_ptr one) {
+void transactions::begin(job_ptr one, bool alive) {
     if (rounds_.empty()) {
         first_ = begun_ == 0;
+        alive_ = alive;
         heard_ = false;
     }
     begin_answers(*one);
@@ -169,7 +170,7 @@ bool transactions::say_mail(round& r) {
     r.chunk = can_.chunking && r.of->held && r.of->text.size() <= most_chunk;
     // A connection that was idle may be dead, and then nobody could tell what became of a text that
     // was sent ahead of every reply.
-    bool const alive = first_ || heard_;
+    bool const alive = first_ || alive_ || heard_;
     r.ahead = r.chunk && can_.pipelining && alive && r.who.size() + 8 < window;
     r.text = dot_stuffer(!r.chunk);
     write_mail(out_.begin_line(), *r.of, can_);

@@ -58,7 +58,9 @@ public:
     bool wants_more() const noexcept;
     /// The server's MAILMAX (RFC 9422) is used up.
     bool spent() const noexcept { return can_.mail_max > 0 && begun_ >= can_.mail_max; }
-    void begin(job_ptr one);
+    /// `alive`: the server has spoken this very moment. On a connection that was idle it is not known
+    /// whether anybody is there, and a text is not sent ahead of the first reply.
+    void begin(job_ptr one, bool alive = false);
     void refuse(job_ptr one, error const& why);
 
     /// Puts what may be said now into the outbox, about `most` bytes of text at a time.
@@ -130,7 +132,8 @@ private:
     std::uint64_t begun_ = 0;
     bool dirty_ = false; ///< the server holds a transaction that did not end
     bool first_ = false; ///< nothing had been sent before, so the connection is no kept one
-    bool heard_ = false; ///< the server answered since the connection was idle
+    bool alive_ = false; ///< the server had spoken when the present group began
+    bool heard_ = false; ///< it has answered since
     std::string block_;  ///< of a message that is not held
     std::optional<error> broken_;
 };

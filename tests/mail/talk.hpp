@@ -51,13 +51,13 @@ inline std::unique_ptr<dialogue> ready(std::string_view ehlo = pipelining,
 
 /// Begins a message; its recipients' answers are found by summary().
 inline void begin(dialogue& talk, envelope to, std::string content,
-                  trawl::smtp::parameters wants = {}) {
+                  trawl::smtp::parameters wants = {}, bool alive = false) {
     auto one = std::make_shared<job>();
     one->what.envelope = std::move(to);
     one->what.parameters = std::move(wants);
     one->what.content = trawl::smtp::outgoing::of({}, std::move(content)).content;
     one->open(talk.can());
-    talk.begin(std::move(one));
+    talk.begin(std::move(one), alive);
 }
 
 inline envelope to(std::vector<std::string> recipients) {

@@ -68,6 +68,27 @@ TEST_CASE("a text is not sent ahead on a connection that was idle and may be dea
     }
 }
 
+TEST_CASE("a text is sent ahead when the server has spoken this very moment", "[mail]") {
+    auto talk = ready(chunking);
+    begin(*talk, to({"x@c"}), "one");
+    (void)all_output(*talk);
+    talk->receive("250 ok\r\n250 ok\r\n250 taken\r\n");
+    CHECK(summary(*talk) == "x@c: accepted 250 taken");
+    begin(*talk, to({"y@c"}), "two", {}, true);
+    CHECK(all_output(*talk) ==
+          "MAIL FROM:<a@b.example>\r\nRCPT TO:<y@c>\r\nBDAT 5 LAST\r\ntwo\r\n");
+    SECTION("a connection that is lost then leaves it unknown") {
+        talk->lost(errc::closed);
+        CHECK(summary(*talk).starts_with("y@c: unknown 0 no reply to the message"));
+        CHECK_FALSE(talk->take_unsent());
+    }
+    SECTION("421 is for what was before, and nothing behind it was looked at") {
+        talk->receive("421 that was the last one\r\n");
+        CHECK_FALSE(talk->take_finished());
+        CHECK(talk->take_unsent());
+    }
+}
+
 TEST_CASE("a dialogue of several messages cut at every byte claims nothing the server did not say",
           "[mail]") {
     struct plan {
