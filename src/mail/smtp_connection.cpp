@@ -105,15 +105,12 @@ awaitable<tcp::socket> connection::reach_greeted() {
     auto first = co_await reach();
     banner_until_ = clock::now() + to_->options.limits.banner;
     if (to_->options.tls == tls::implicit) co_return first;
-    auto greeted = [](tcp::socket& socket) -> awaitable<> {
-        co_await socket.async_wait(tcp::socket::wait_read, asio::use_awaitable);
-    };
-    auto waiting = greeted(first);
-    if (co_await within(to_->options.limits.banner / 2, std::move(waiting))) co_return first;
+    auto const patience = banner_until_ - to_->options.limits.banner / 2;
+    if (co_await net::readable_until(first, patience)) co_return first;
 
     std::optional<tcp::socket> second, winner;
     auto wait_first = [&](task_group& group) -> awaitable<> {
-        co_await greeted(first);
+        co_await net::readable_until(first, time_point::max());
         if (!winner) winner.emplace(std::move(first));
         group.cancel();
     };
@@ -124,7 +121,7 @@ awaitable<tcp::socket> connection::reach_greeted() {
         } catch (error const&) { // the first may still be greeted
             co_return;
         }
-        co_await greeted(*second);
+        co_await net::readable_until(*second, time_point::max());
         if (!winner) winner.emplace(std::move(*second));
         group.cancel();
     };
@@ -230,27 +227,33 @@ awaitable<> connection::step() {
         co_await yield();
         co_return;
     }
-    auto const chunk = talk_->take(block_size);
+    auto chunk = talk_->take(block_size);
     if (chunk.empty() && talk_->settled()) co_return;
     std::error_code failure;
+    bool in_time = true;
     try {
         if (talk_->at() == phase::content || chunk.size() > watched_size) {
             co_await upload(chunk);
         } else {
-            auto talking = exchange(chunk);
-            if (!co_await within(limit(), std::move(talking))) failure = trawl::errc::timed_out;
+            auto const deadline = clock::now() + limit();
+            chunk.remove_prefix(wire_->try_write(chunk));
+            if (!chunk.empty()) {
+                auto writing = wire_->write(chunk);
+                in_time = co_await within(deadline - clock::now(), std::move(writing));
+            }
+            if (in_time) in_time = co_await await_reply(deadline);
         }
     } catch (std::system_error const& e) {
         if (is_cancelled(e)) throw;
         failure = e.code();
     }
+    if (!in_time) failure = trawl::errc::timed_out;
     if (!failure || talk_->settled()) co_return;
     // A server that gave up while we wrote has often said why; it is in the socket's buffer
     // already.
     if (failure != trawl::errc::timed_out && failure != asio::error::eof) {
         try {
-            auto last_words = await_reply();
-            co_await within(std::chrono::milliseconds(100), std::move(last_words));
+            co_await await_reply(clock::now() + std::chrono::milliseconds(100));
         } catch (std::system_error const& e) {
             if (is_cancelled(e)) throw;
         }
@@ -259,18 +262,15 @@ awaitable<> connection::step() {
     talk_->lost(failure == asio::error::eof ? make_error_code(errc::closed) : failure);
 }
 
-awaitable<> connection::exchange(std::string_view chunk) {
-    if (!chunk.empty()) co_await wire_->write(chunk);
-    co_await await_reply();
-}
-
-/// Reads until a reply is complete or the dialogue is settled.
-awaitable<> connection::await_reply() {
+/// Reads until a reply is complete or the dialogue is settled; false when `deadline` passed.
+awaitable<bool> connection::await_reply(time_point deadline) {
     auto const before = talk_->steps();
     while (talk_->steps() == before && !talk_->settled()) {
-        auto const size = co_await wire_->read_some(asio::buffer(buffer_));
-        talk_->receive({buffer_.data(), size});
+        auto const size = co_await wire_->read_some_until(asio::buffer(buffer_), deadline);
+        if (!size) co_return false;
+        talk_->receive({buffer_.data(), *size});
     }
+    co_return true;
 }
 
 /// Sends a text and listens meanwhile, until the next reply: one that comes early stops the
@@ -291,7 +291,7 @@ awaitable<> connection::upload(std::string_view first) {
     std::function<awaitable<>(task_group&)> const listen =
         [this, &send](task_group& group) -> awaitable<> {
         group.spawn_background(send());
-        co_await await_reply();
+        co_await await_reply(time_point::max());
     };
     auto both = with_group(listen);
     co_await std::move(both);
@@ -299,10 +299,9 @@ awaitable<> connection::upload(std::string_view first) {
 
 awaitable<> connection::say_quit() {
     talk_->quit();
-    auto ending = advance();
-    auto bounded = within(to_->options.limits.quit, std::move(ending));
+    auto ending = step();
     try {
-        co_await shielded(std::move(bounded));
+        co_await shielded(std::move(ending));
     } catch (std::system_error const&) { // the server went first
     }
 }

@@ -79,8 +79,7 @@ private:
     awaitable<> start();
     awaitable<> advance();
     awaitable<> step();
-    awaitable<> exchange(std::string_view chunk);
-    awaitable<> await_reply();
+    awaitable<bool> await_reply(time_point deadline);
     awaitable<> upload(std::string_view first);
     awaitable<> handshake();
     awaitable<> say_quit();

@@ -90,8 +90,8 @@ awaitable<> try_one(race& all, race::attempt& mine) {
         auto token = asio::redirect_error(asio::use_awaitable, failure);
         co_await socket.async_connect(mine.to, token);
     }
-    if (failure == asio::error::operation_aborted)
-        co_return; // somebody else won, or the time is up
+    // Somebody else won, or the time is up.
+    if (failure == asio::error::operation_aborted) trawl::detail::throw_cancelled();
     if (!failure) failure = prepare(socket);
     if (failure) {
         mine.failure = all.last_failure = failure;
@@ -128,7 +128,8 @@ awaitable<tcp::socket> connect(std::string host, std::vector<address> addresses,
     for (auto const& one : in_turns(addresses)) all.attempts.push_back({tcp::endpoint(one, port)});
 
     auto body = [&](task_group& group) { return run(all, how.stagger, group); };
-    auto racing = with_group(body);
+    // A lone address has nobody to race with.
+    auto racing = all.attempts.size() == 1 ? try_one(all, all.attempts[0]) : with_group(body);
     bool const in_time = co_await within(how.timeout, std::move(racing));
     if (all.winner) co_return std::move(*all.winner);
     if (!in_time) throw error(trawl::errc::timed_out, where, all.report());

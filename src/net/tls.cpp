@@ -2,6 +2,8 @@
 
 #include "net/authorities.hpp"
 
+#include <asio/bind_cancellation_slot.hpp>
+#include <asio/cancellation_signal.hpp>
 #include <asio/ip/address.hpp>
 #include <asio/ssl/context.hpp>
 #include <asio/ssl/error.hpp>
@@ -16,8 +18,9 @@
 
 #include <algorithm>
 #include <array>
-#include <optional>
 #include <utility>
+
+#include <sys/socket.h>
 
 namespace trawl::net {
 
@@ -215,6 +218,54 @@ awaitable<std::size_t> stream::read_some(asio::mutable_buffer into) {
     else
         size = co_await socket_.async_read_some(into, asio::use_awaitable);
     co_return size;
+}
+
+namespace {
+
+/// A read that is under way; shared, because the handler of one that was stopped runs later.
+struct reading {
+    trawl::detail::waiter who;
+    asio::cancellation_signal stop;
+    bool ended = false;
+    std::error_code failure;
+    std::size_t size = 0;
+};
+
+/// No byte goes into the reader's memory when it has gone.
+struct stopper {
+    reading& one;
+    ~stopper() {
+        if (!one.ended) one.stop.emit(asio::cancellation_type::terminal);
+    }
+};
+
+} // namespace
+
+awaitable<std::optional<std::size_t>> stream::read_some_until(asio::mutable_buffer into,
+                                                              time_point deadline) {
+    if (tls_) {
+        auto reading = read_some(into);
+        co_return co_await trawl::detail::run_within(deadline, std::move(reading));
+    }
+    auto const mine = std::make_shared<reading>();
+    auto done = [mine](std::error_code failure, std::size_t size) {
+        mine->ended = true, mine->failure = failure, mine->size = size;
+        mine->who.signal();
+    };
+    socket_.async_read_some(into, asio::bind_cancellation_slot(mine->stop.slot(), std::move(done)));
+    stopper const at_exit{*mine};
+    auto const woken = co_await mine->who.wait(deadline);
+    if (!mine->ended && woken == trawl::detail::wake::cancelled) trawl::detail::throw_cancelled();
+    if (!mine->ended) co_return std::nullopt;
+    if (mine->failure) throw std::system_error(mine->failure);
+    co_return mine->size;
+}
+
+std::size_t stream::try_write(std::string_view bytes) noexcept {
+    if (tls_ || bytes.empty()) return 0;
+    auto const size =
+        ::send(socket_.native_handle(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    return size > 0 ? static_cast<std::size_t>(size) : 0;
 }
 
 awaitable<> stream::write(std::string_view bytes) {

@@ -1,15 +1,21 @@
 #pragma once
 
 #include <trawl/async.hpp>
+#include <trawl/detail/parking.hpp>
 #include <trawl/dns.hpp>
 
+#include <asio/bind_cancellation_slot.hpp>
 #include <asio/buffer.hpp>
+#include <asio/cancellation_signal.hpp>
 #include <asio/generic/stream_protocol.hpp>
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 namespace trawl::net {
@@ -46,6 +52,26 @@ private:
     std::unique_ptr<state> state_;
 };
 
+/// Waits until there is something to read from `socket`, or that it ended; false when `deadline`
+/// passed.
+template <class Socket>
+awaitable<bool> readable_until(Socket& socket, time_point deadline) {
+    struct wait {
+        trawl::detail::waiter who;
+        asio::cancellation_signal stop;
+    };
+    // Shared, because the handler of a wait that was stopped runs later.
+    auto const mine = std::make_shared<wait>();
+    auto ready = [mine](std::error_code) { mine->who.signal(); };
+    socket.async_wait(Socket::wait_read,
+                      asio::bind_cancellation_slot(mine->stop.slot(), std::move(ready)));
+    auto const woken = co_await mine->who.wait(deadline);
+    if (woken == trawl::detail::wake::signalled) co_return true;
+    mine->stop.emit(asio::cancellation_type::terminal);
+    if (woken == trawl::detail::wake::cancelled) trawl::detail::throw_cancelled();
+    co_return false;
+}
+
 /// A connection (TCP or a Unix socket) that may become a TLS one. One read and one write at a time,
 /// which may overlap. Stays where it was made (asio::ssl::stream does not survive a move in Asio
 /// 1.22); cancelling an operation on a TLS stream leaves it fit for closing only.
@@ -60,8 +86,15 @@ public:
 
     /// Waits for bytes; throws system_error, asio::error::eof at the peer's end.
     awaitable<std::size_t> read_some(asio::mutable_buffer into);
+    /// As read_some, with `deadline` as an answer: nullopt when it passed. Costs half of read_some
+    /// within a limit, which runs in a coroutine thread of its own.
+    awaitable<std::optional<std::size_t>> read_some_until(asio::mutable_buffer into,
+                                                          time_point deadline);
     /// Writes all of `bytes`, which outlive the call.
     awaitable<> write(std::string_view bytes);
+    /// Writes what the kernel takes at once, and returns how much that is: nothing over TLS, nor on a
+    /// connection that has failed, as write() will say.
+    std::size_t try_write(std::string_view bytes) noexcept;
 
     /// The handshake of a client: TLS 1.2 or newer, SNI, and unless told otherwise a certificate
     /// that leads to a known authority and names the host. Throws error: a certificate that was
