@@ -17,7 +17,7 @@ struct credentials {
     unsigned port = 0;        ///< likewise
     std::string mechanism;    ///< the only one to be used; empty: the best of those that fit
     std::string binding;      ///< of the TLS channel (RFC 5056); empty: there is none
-    std::string binding_name; ///< "tls-exporter" (RFC 9266) or "tls-unique" (RFC 5929)
+    std::string binding_name; ///< as net::stream::binding has it
 };
 
 /// One exchange of one mechanism.

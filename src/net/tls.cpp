@@ -58,6 +58,20 @@ std::optional<digest> key_digest(X509* certificate) {
     return done ? std::optional(found) : std::nullopt;
 }
 
+/// By the hash function that it is signed with, SHA-256 for weaker ones (RFC 5929 §4.1); empty for a
+/// signature without one of its own.
+std::string certificate_digest(X509* certificate) {
+    int hash = NID_undef;
+    if (!certificate || !X509_get_signature_info(certificate, &hash, nullptr, nullptr, nullptr))
+        return {};
+    if (hash == NID_md5 || hash == NID_sha1) hash = NID_sha256;
+    std::array<unsigned char, EVP_MAX_MD_SIZE> bytes;
+    unsigned size = 0;
+    auto const* const by = EVP_get_digestbynid(hash);
+    if (!by || X509_digest(certificate, by, bytes.data(), &size) != 1) return {};
+    return {bytes.begin(), bytes.begin() + size};
+}
+
 bool is_address(std::string const& host) {
     std::error_code failure;
     (void)asio::ip::make_address(host, failure);
@@ -310,7 +324,8 @@ stream::binding stream::channel_binding() const {
         return made;
     }
     // Without the extended master secret two channels can be made to have the same (RFC 7627 §1).
-    if (SSL_get_extms_support(handle) != 1) return made;
+    if (SSL_get_extms_support(handle) != 1)
+        return {"tls-server-end-point", certificate_digest(SSL_get0_peer_certificate(handle))};
     // The first Finished of the handshake: the server's when a session was resumed.
     auto const size = SSL_session_reused(handle)
                           ? SSL_get_peer_finished(handle, bytes.data(), bytes.size())

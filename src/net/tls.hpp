@@ -104,8 +104,9 @@ public:
     bool resumed() const noexcept; ///< the handshake took up an earlier session
 
     /// What binds a login to this TLS channel (RFC 5056): "tls-exporter" (RFC 9266) for TLS 1.3,
-    /// else "tls-unique" (RFC 5929), with its bytes; nothing where an attacker could make another
-    /// channel with the same ones (RFC 7627).
+    /// else "tls-unique" (RFC 5929), with its bytes; where an attacker could make another channel
+    /// with the same ones (RFC 7627) "tls-server-end-point", which binds to the server's certificate.
+    /// No bytes: there is none.
     struct binding {
         std::string name, bytes;
     };

@@ -84,17 +84,27 @@ TEST_CASE("a wrong password is refused though its binding is right", "[mail]") {
     CHECK(refused(settings, "secret") == logins{"SCRAM-SHA-256-PLUS tls-exporter no"});
 }
 
-TEST_CASE("nothing is bound to a channel that an attacker could copy (RFC 7627)", "[mail]") {
-    tls_server::settings settings;
-    settings.newest = TLS1_2_VERSION, settings.weak_tls = true;
-    with_tls_server(settings,
-                    [](tls_server& server, smtp::options how, auto const&) -> awaitable<> {
-                        auto executor = co_await asio::this_coro::executor;
-                        smtp::client client(executor, as_bob(std::move(how)));
-                        auto message = letter();
-                        auto const sent = co_await client.send(std::move(message));
-                        CHECK(sent.all_accepted());
-                        CHECK(server.logins == logins{"SCRAM-SHA-256  yes"});
-                        co_await client.quit();
-                    });
+TEST_CASE(
+    "on a channel that an attacker could copy (RFC 7627) the login is bound to the certificate",
+    "[mail]") {
+    for (auto const* hash : {"sha256", "sha384"}) {
+        tls_server::settings settings;
+        settings.newest = TLS1_2_VERSION, settings.weak_tls = true, settings.hash = hash;
+        with_tls_server(settings,
+                        [](tls_server& server, smtp::options how, auto const&) -> awaitable<> {
+                            auto executor = co_await asio::this_coro::executor;
+                            smtp::client client(executor, as_bob(std::move(how)));
+                            for (int i = 0; i < 2; ++i) {
+                                auto message = letter();
+                                auto const sent = co_await client.send(std::move(message));
+                                CHECK(sent.all_accepted());
+                                co_await client.quit();
+                            }
+                            CHECK(server.resumed == std::vector<bool>{false, true});
+                            auto const bound = "SCRAM-SHA-256-PLUS tls-server-end-point yes"s;
+                            CHECK(server.logins == logins{bound, bound});
+                        });
+        settings.elsewhere = true;
+        CHECK(refused(settings) == logins{"SCRAM-SHA-256-PLUS tls-server-end-point no"});
+    }
 }

@@ -31,6 +31,7 @@ public:
         bool starttls = false;
         bool asks = false;       ///< for the client's certificate, and believes the CA only
         bool weak_tls = false;   ///< no extended master secret (RFC 7627)
+        std::string hash = {};   ///< that the certificate is signed with, for weak_tls
         bool elsewhere = false;  ///< logins arrive on another TLS channel than they were made for
         bool hides_plus = false; ///< somebody takes SCRAM-SHA-256-PLUS out of what it offers
     };
@@ -42,7 +43,10 @@ public:
         tls_.use_private_key_file(folder / "server.key", asio::ssl::context::pem);
         SSL_CTX_set_max_proto_version(handle, how.newest);
         SSL_CTX_set_session_id_context(handle, reinterpret_cast<unsigned char const*>("t"), 1);
-        if (how.weak_tls) SSL_CTX_set_options(handle, SSL_OP_NO_EXTENDED_MASTER_SECRET);
+        if (how.weak_tls) {
+            SSL_CTX_set_options(handle, SSL_OP_NO_EXTENDED_MASTER_SECRET);
+            end_point_ = read_file(folder / "digest");
+        }
         if (!how.asks) return;
         tls_.load_verify_file(folder / "ca.pem");
         tls_.set_verify_mode(asio::ssl::verify_peer | asio::ssl::verify_fail_if_no_peer_cert);
@@ -130,7 +134,7 @@ private:
         }
     }
 
-    /// The bytes of RFC 9266 and of RFC 5929 §3.
+    /// The bytes of RFC 9266 and of RFC 5929 §3 and §4.
     std::string binding(stream& wire, std::string const& name) const {
         auto* const handle = wire.native_handle();
         std::string bytes(name.empty() ? 0 : 32, '\0');
@@ -142,7 +146,8 @@ private:
             bool const ours = SSL_session_reused(handle);
             bytes.resize(ours ? SSL_get_finished(handle, bytes.data(), bytes.size())
                               : SSL_get_peer_finished(handle, bytes.data(), bytes.size()));
-        }
+        } else if (name == "tls-server-end-point")
+            bytes = end_point_;
         if (how_.elsewhere && !bytes.empty()) bytes[0] = static_cast<char>(bytes[0] ^ 1);
         return bytes;
     }
@@ -174,8 +179,17 @@ private:
     asio::ip::tcp::acceptor acceptor_;
     settings how_;
     asio::ssl::context tls_{asio::ssl::context::tls_server};
-    std::string pending_;
+    std::string pending_, end_point_;
 };
+
+/// Has server.pem signed with that hash, and writes the certificate's own to "digest" (RFC 5929 §4.1).
+inline void sign_with(std::string const& hash, std::filesystem::path const& folder) {
+    write_file(folder / "sign", "set -e; cd " + folder.string() + "\nhash=" + hash + R"(
+openssl x509 -req -$hash -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out server.pem -extfile names
+openssl x509 -in server.pem -outform der | openssl dgst -$hash -binary > digest
+)");
+    REQUIRE(child_process({"sh", folder / "sign"}, folder / "sign.log").wait() == 0);
+}
 
 /// What `talk(server, options, folder)` does to a server that runs meanwhile; the options are for
 /// its certificate, which ca.pem in the folder has signed.
@@ -184,6 +198,7 @@ inline void with_tls_server(
     std::function<awaitable<>(tls_server&, smtp::options, std::filesystem::path const&)> talk) {
     temporary_folder folder;
     make_certificates(folder.path);
+    if (settings.weak_tls) sign_with(settings.hash, folder.path);
     auto const main = [&]() -> awaitable<> {
         auto executor = co_await asio::this_coro::executor;
         tls_server server(executor, folder.path, settings);
