@@ -2,12 +2,15 @@
 
 #include <trawl/async.hpp>
 #include <trawl/dns.hpp>
+#include <trawl/observer.hpp>
+#include <trawl/offload_pool.hpp>
 #include <trawl/smtp.hpp>
 
 #include <asio/any_io_executor.hpp>
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -30,6 +33,13 @@ struct direct_options {
     bool mta_sts = false;
     std::uint16_t https_port = 443; ///< of policies
     std::string ca_file;            ///< PEM; empty: the system's authorities
+    /// Policies are kept in this folder, too, a file for each domain, so that an attacker gains
+    /// nothing by hiding them from a new process (RFC 8461 §10.2). Made when missing, for its owner
+    /// only; several processes may use it. Empty: they are kept in memory only.
+    std::filesystem::path sts_folder;
+    offload_pool* files = nullptr; ///< for that folder, which needs it; outlives what was started
+    observer* watch = nullptr;     ///< hears of policies that cannot be kept, or be read again; not
+                                   ///< owned
 
     std::string helo;                   ///< as in options
     std::vector<std::string> own_names; ///< other names of this host in MX records
@@ -70,7 +80,8 @@ public:
 class direct {
 public:
     /// With mta_sts it reads the authorities, if this process has not yet: that blocks for some 50 ms.
-    /// Throws error: errc::bad_value for tls::implicit; what is wrong with ca_file.
+    /// Throws error: errc::bad_value for tls::implicit and for a folder without a pool; what is wrong
+    /// with ca_file, and with the folder.
     direct(asio::any_io_executor executor, dns::resolver& names, direct_options how);
     direct(direct const&) = delete;
     direct& operator=(direct const&) = delete;

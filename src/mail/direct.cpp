@@ -103,7 +103,8 @@ struct direct::state {
     state(asio::any_io_executor on, dns::resolver& by, direct_options with)
         : executor(std::move(on)), names(by), how(std::move(with)),
           places(std::max<std::size_t>(1, how.domains)),
-          policies(names, {how.ca_file, how.https_port, how.limits.tls}) {
+          policies(names, {how.ca_file, how.https_port, how.limits.tls},
+                   {how.sts_folder, how.files, how.watch}) {
         own = how.own_names;
         own.push_back(how.helo.empty() ? detail::host_name() : how.helo);
         std::erase(own, "");
@@ -141,6 +142,8 @@ direct::direct(asio::any_io_executor executor, dns::resolver& names, direct_opti
     if (how.tls == tls::implicit)
         throw error(errc::bad_value, "smtp direct",
                     "exchangers do not speak TLS from the first byte");
+    if (!how.sts_folder.empty() && !how.files)
+        throw error(errc::bad_value, "smtp direct", "a folder without a pool for its files");
     if (how.mta_sts && how.tls != tls::none) (void)net::authorities(how.ca_file);
     state_ = std::make_unique<state>(std::move(executor), names, std::move(how));
 }
