@@ -90,6 +90,12 @@ inline constexpr std::size_t max_secret = 4096;
 /// file, permission denied), empty_secret, secret_too_long. Blocks while it reads.
 secret read_secret_file(std::filesystem::path const& path);
 
+/// Reads the authorities that certificates are judged by, of a PEM file or, for an empty name, of the
+/// system, unless this process has them and the file is as it was. The first TLS client to verify a
+/// server does it otherwise, and holds its loop for some 40 ms; a service calls this before, in a job
+/// of its pool. From any thread. Throws error: what is wrong with the file. Blocks while it reads.
+void load_authorities(std::string const& ca_file);
+
 } // namespace trawl::net
 
 template <>

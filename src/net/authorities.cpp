@@ -1,6 +1,7 @@
 #include "net/authorities.hpp"
 
 #include <trawl/error.hpp>
+#include <trawl/net.hpp>
 
 #include <asio/ssl/error.hpp>
 
@@ -55,5 +56,7 @@ std::shared_ptr<X509_STORE> authorities(std::string const& file) {
     known.insert_or_assign(file, kept{stamp, fresh});
     return fresh;
 }
+
+void load_authorities(std::string const& ca_file) { (void)authorities(ca_file); }
 
 } // namespace trawl::net

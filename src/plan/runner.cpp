@@ -303,6 +303,10 @@ struct runner::state {
             auto read = [&mail] { return net::read_secret_file(mail.password_file); };
             how.password = co_await services.blocking.run(read);
         }
+        if (how.tls == smtp::tls::required || how.tls == smtp::tls::implicit) {
+            auto load = [&mail] { net::load_authorities(mail.ca_file); };
+            co_await services.blocking.run(load);
+        }
         smtp::client relay(executor, std::move(how));
         auto sent = co_await relay.send(std::move(letter));
         co_await relay.quit();
