@@ -52,9 +52,15 @@ public:
     }
 
 private:
+    // The base first: one thread is enough for it, while the tree keeps any number busy.
     awaitable<> look_around(task_group& group) {
+        group.spawn(choose());
         group.spawn(walk());
         group.spawn(walk());
+        co_return;
+    }
+
+    awaitable<> choose() {
         auto choose = [this](std::stop_token stop) { work_.choose(stop); };
         co_await cpu_.run(choose);
     }

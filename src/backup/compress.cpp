@@ -1,6 +1,7 @@
 #include "backup/compress.hpp"
 
 #include "backup/deflate.hpp"
+#include "backup/scratch.hpp"
 
 #include <libdeflate.h>
 
@@ -28,17 +29,17 @@ struct free_zstd {
 };
 
 std::string zstd_frame(std::string_view plain, level effort) {
+    // A new one each time: with some versions the bytes depend on what it did before.
     std::unique_ptr<ZSTD_CCtx, free_zstd> const context(::ZSTD_createCCtx());
     if (!context) throw std::bad_alloc();
     ::ZSTD_CCtx_setParameter(context.get(), ZSTD_c_compressionLevel, zstd_level(effort));
     ::ZSTD_CCtx_setParameter(context.get(), ZSTD_c_checksumFlag, 1);
-    std::string out(::ZSTD_compressBound(plain.size()), '\0');
+    auto const out = scratch(::ZSTD_compressBound(plain.size()));
     auto const n =
         ::ZSTD_compress2(context.get(), out.data(), out.size(), plain.data(), plain.size());
     if (::ZSTD_isError(n))
         throw std::runtime_error(std::string("backup: ") + ::ZSTD_getErrorName(n));
-    out.resize(n);
-    return out;
+    return std::string(out.data(), n);
 }
 
 } // namespace

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <span>
 #include <stdexcept>
 
 #include <fcntl.h>
@@ -35,21 +36,14 @@ bool read_up_to(int file, std::uint64_t at, char* to, std::size_t size, std::siz
     return true;
 }
 
-void take_content(entry& into, entry const& from) {
-    into.content = from.content;
-    into.archive = from.archive;
-    into.offset = from.offset;
-    into.stored = from.stored;
-    into.parts = from.parts;
-}
-
 } // namespace
 
 tar_stream::tar_stream(int source, plan what, manifest const* base, hash algorithm,
                        std::uint32_t archive, std::size_t block_bytes)
     : source_(source), plan_(std::move(what)), base_(base), archive_(archive),
       block_bytes_(block_bytes), hash_(algorithm), tail_hash_(algorithm),
-      dropped_(plan_.entries.size()) {
+      dropped_(plan_.entries.size()),
+      buffer_(std::make_unique_for_overwrite<char[]>(small_file + 1)) {
     for (auto const at : plan_.gone) {
         auto const& e = base_->entries[at];
         bool const worth_it = e.has_content() && e.size > 0 && e.stored == 0;
@@ -192,22 +186,23 @@ bool tar_stream::begin_large(std::size_t at, descriptor file, struct stat const&
 // True when the file is done with, false to read it again.
 bool tar_stream::read_small(std::size_t at, int file, struct stat const& before, bool last_try) {
     auto& e = plan_.entries[at];
-    buffer_.resize(static_cast<std::size_t>(e.size) + 1); // one more, to see that it grew
+    // One byte more, to see that it grew.
+    std::span const room(buffer_.get(), static_cast<std::size_t>(e.size) + 1);
     std::size_t done = 0;
-    if (!read_up_to(file, 0, buffer_.data(), buffer_.size(), done)) return lose(at, errno), true;
+    if (!read_up_to(file, 0, room.data(), room.size(), done)) return lose(at, errno), true;
     struct stat after {};
     if (::fstat(file, &after) != 0) return lose(at, errno), true;
     bool const settled =
         done == static_cast<std::uint64_t>(before.st_size) && same_moment(before, after);
     if (!settled && !last_try) return false;
     bytes_read_ += done;
-    buffer_.resize(done);
+    std::string_view const bytes(room.data(), done);
     e.size = done;
     if (!settled) flag(at, "changed while it was read; stored as read");
-    auto const content = hash_.of(buffer_);
+    auto const content = hash_.of(bytes);
     e.stored = 0;
     e.parts.clear();
-    if (!known(at, content)) put_whole(at, content);
+    if (!known(at, content)) put_whole(at, content, bytes);
     return true;
 }
 
@@ -258,10 +253,10 @@ void tar_stream::keep_content(std::size_t at) {
     s.what = same ? action::keep : action::describe;
 }
 
-void tar_stream::put_whole(std::size_t at, digest const& content) {
+void tar_stream::put_whole(std::size_t at, digest const& content, std::string_view bytes) {
     auto& e = plan_.entries[at];
     if (!put_header(at, e)) return;
-    tar_.data(buffer_);
+    tar_.data(bytes);
     e.content = content;
     e.archive = archive_;
     plan_.steps[at].what = action::store;
@@ -347,18 +342,19 @@ std::string_view tar_stream::next_piece() {
         return std::string_view(zeros).substr(0, static_cast<std::size_t>(n));
     }
     auto const end = now.prefix > 0 && now.comparing ? now.prefix : data + now.map[now.part].size;
-    buffer_.resize(static_cast<std::size_t>(std::min<std::uint64_t>(end - now.done, piece_bytes)));
+    auto const bytes = std::min<std::uint64_t>(end - now.done, piece_bytes);
+    std::span const room(buffer_.get(), static_cast<std::size_t>(bytes));
     std::size_t done = 0;
     if (!now.ran_short && !now.failure) {
-        if (!read_up_to(now.file.get(), now.done, buffer_.data(), buffer_.size(), done))
+        if (!read_up_to(now.file.get(), now.done, room.data(), room.size(), done))
             now.failure = errno;
-        else if (done < buffer_.size())
+        else if (done < room.size())
             now.ran_short = true;
         bytes_read_ += done;
         now.sound = now.done + done;
     }
-    std::fill(buffer_.begin() + static_cast<std::ptrdiff_t>(done), buffer_.end(), '\0');
-    return buffer_;
+    std::fill(room.begin() + static_cast<std::ptrdiff_t>(done), room.end(), '\0');
+    return {room.data(), room.size()};
 }
 
 // The first pass of a check has ended: the same content, or a second pass that stores it.

@@ -71,7 +71,7 @@ private:
     void keep_content(std::size_t at);
     bool refer(std::size_t at, digest const& content);
     bool put_header(std::size_t at, entry const& as, std::vector<extent> const* map = nullptr);
-    void put_whole(std::size_t at, digest const& content);
+    void put_whole(std::size_t at, digest const& content, std::string_view bytes);
     void lose(std::size_t at, int number, std::string const& why = {});
     void lose_large();
     void flag(std::size_t at, std::string const& why);
@@ -110,8 +110,8 @@ private:
     std::multimap<std::uint64_t, std::uint32_t> gone_; ///< by size: files of the base, by index
     std::vector<bool> dropped_;
     std::map<std::string, std::string>
-        leaders_; ///< a leader that is gone -> the link that took its place
-    std::string buffer_;
+        leaders_;                    ///< a leader that is gone -> the link that took its place
+    std::unique_ptr<char[]> buffer_; ///< one byte more than a small file
     std::optional<large> large_;
     std::size_t at_ = 0;
     bool ended_ = false;

@@ -1,5 +1,7 @@
 #include "backup/deflate.hpp"
 
+#include "backup/scratch.hpp"
+
 #include <isa-l/igzip_lib.h>
 #include <libdeflate.h>
 
@@ -34,10 +36,12 @@ std::string by_libdeflate(std::string_view plain, int effort) {
         if (!compressor) throw std::bad_alloc();
         made_for = effort;
     }
-    std::string out(::libdeflate_deflate_compress_bound(compressor.get(), plain.size()) + 5, '\0');
+    auto const room = scratch(::libdeflate_deflate_compress_bound(compressor.get(), plain.size()));
     auto const size = ::libdeflate_deflate_compress(compressor.get(), plain.data(), plain.size(),
-                                                    out.data(), out.size());
-    out.resize(size);
+                                                    room.data(), room.size());
+    std::string out;
+    out.reserve(size + 5);
+    out.assign(room.data(), size);
     auto const last = find_final_block(out);
     if (!last) throw std::runtime_error("backup: libdeflate's stream has no final block");
     auto& marked = out[last->begin / 8];
@@ -48,14 +52,14 @@ std::string by_libdeflate(std::string_view plain, int effort) {
 
 /// igzip 2: as fast as hashing, at the ratio of zlib's level 1.
 std::string by_igzip(std::string_view plain) {
-    std::string work(ISAL_DEF_LVL2_LARGE, '\0');
+    auto const work = scratch<1>(ISAL_DEF_LVL2_LARGE);
     isal_zstream stream;
     ::isal_deflate_init(&stream);
     stream.level = 2;
     stream.level_buf = reinterpret_cast<std::uint8_t*>(work.data());
     stream.level_buf_size = static_cast<std::uint32_t>(work.size());
     stream.flush = FULL_FLUSH;
-    std::string out(plain.size() + plain.size() / 8 + 1024, '\0');
+    auto const out = scratch(plain.size() + plain.size() / 8 + 1024);
     stream.next_in = reinterpret_cast<std::uint8_t*>(const_cast<char*>(plain.data())); // C
     stream.avail_in = static_cast<std::uint32_t>(plain.size());
     stream.next_out = reinterpret_cast<std::uint8_t*>(out.data());
@@ -63,8 +67,7 @@ std::string by_igzip(std::string_view plain) {
     // Output that is used up might mean that igzip owes us the rest of the flush.
     if (::isal_deflate(&stream) != COMP_OK || stream.avail_in != 0 || stream.avail_out == 0)
         throw std::runtime_error("backup: igzip did not take a block whole");
-    out.erase(out.size() - stream.avail_out);
-    return out;
+    return std::string(out.data(), out.size() - stream.avail_out);
 }
 
 // ---- the walk over the symbols of a stream ----

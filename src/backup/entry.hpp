@@ -84,6 +84,15 @@ void for_each_stretch(entry const& e, Each each) {
     for (auto const& part : e.parts) each(part);
 }
 
+/// Its content is where that of `from` is.
+inline void take_content(entry& into, entry const& from) {
+    into.content = from.content;
+    into.archive = from.archive;
+    into.offset = from.offset;
+    into.stored = from.stored;
+    into.parts = from.parts;
+}
+
 /// "a/b" of "a/b/c", "" of "a".
 inline std::string_view parent_of(std::string_view path) noexcept {
     auto const slash = path.rfind('/');

@@ -67,14 +67,19 @@ std::string_view name_of(hash algorithm) noexcept {
 
 std::size_t size_of(hash algorithm) noexcept { return algorithm == hash::md5 ? 16 : 32; }
 
-std::string hex(digest const& value) {
+void put_hex(std::string& to, digest const& value) {
     static constexpr char digits[] = "0123456789abcdef";
-    std::string text;
-    text.reserve(value.size * 2u);
+    char text[2 * sizeof value.bytes];
     for (std::size_t i = 0; i < value.size; ++i) {
-        text += digits[value.bytes[i] >> 4];
-        text += digits[value.bytes[i] & 15];
+        text[2 * i] = digits[value.bytes[i] >> 4];
+        text[2 * i + 1] = digits[value.bytes[i] & 15];
     }
+    to.append(text, 2u * value.size);
+}
+
+std::string hex(digest const& value) {
+    std::string text;
+    put_hex(text, value);
     return text;
 }
 

@@ -35,6 +35,7 @@ std::string_view name_of(hash algorithm) noexcept; ///< "sha256", "md5"
 std::size_t size_of(hash algorithm) noexcept;      ///< in bytes
 
 std::string hex(digest const& value);
+void put_hex(std::string& to, digest const& value); ///< behind what is there
 /// nullopt for anything but `bytes` pairs of lower-case hexadecimal digits.
 std::optional<digest> from_hex(std::string_view text, std::size_t bytes);
 

@@ -204,13 +204,6 @@ void making::append(std::string_view bytes) {
     archive_bytes_ += bytes.size();
 }
 
-void making::put_manifest(char const* temporary, std::string const& text, std::string const& name,
-                          bool replace) {
-    auto const file = store_->create("." + options_.name + temporary);
-    file->write(text);
-    file->publish(name, replace);
-}
-
 void making::publish() {
     append(compressor_->tail());
 
@@ -229,11 +222,16 @@ void making::publish() {
     self.bytes = report_.bytes_out;
     self.archive_hash = archive_hash_.finish();
     self.manifest = stem_ + ".manifest.json";
-    auto const text = serialize(state);
+    auto const own = store_->create("." + options_.name + ".manifest.partial");
+    auto const copy = store_->create("." + options_.name + ".latest.partial");
+    serialize(state, [&](std::string_view piece) {
+        own->write(piece);
+        copy->write(piece);
+    });
 
     archive_->publish(self.archive, false);
-    put_manifest(".manifest.partial", text, self.manifest, false);
-    put_manifest(".latest.partial", text, latest_of(options_.name), true);
+    own->publish(self.manifest, false);
+    copy->publish(latest_of(options_.name), true);
     report_.file = store_->shown(self.archive);
     report_.manifest = store_->shown(self.manifest);
 }

@@ -47,8 +47,6 @@ public:
 private:
     void check_options() const;
     void append(std::string_view bytes);
-    void put_manifest(char const* temporary, std::string const& text, std::string const& name,
-                      bool replace);
     void open_source();
     void open_destination();
     void load_base(std::stop_token const& stop);

@@ -1,6 +1,6 @@
 #include "backup/manifest.hpp"
 
-#include "backup/hash.hpp"
+#include "backup/entry_line.hpp"
 #include "json/record.hpp"
 
 #include <boost/json/monotonic_resource.hpp>
@@ -25,44 +25,7 @@ entry const* manifest::find(std::string_view path) const noexcept {
 
 namespace {
 
-void put_text(std::string& to, std::string_view bytes) { to += bj::serialize(json::text(bytes)); }
-
-void put_entry(std::string& to, entry const& e) {
-    to += '[';
-    put_text(to, e.path);
-    fmt::format_to(std::back_inserter(to), ",\"{}\",{},{},{},{},{},{},{},",
-                   static_cast<char>(e.type), e.mode, e.uid, e.gid, e.size, e.mtime_ns, e.ctime_ns,
-                   e.inode);
-    if (e.content)
-        fmt::format_to(std::back_inserter(to), "\"{}\",", hex(e.content));
-    else
-        to += "null,";
-    if (e.archive != no_archive)
-        fmt::format_to(std::back_inserter(to), "{},{},", e.archive, e.offset);
-    else
-        to += "null,null,";
-    to += std::to_string(e.flags);
-
-    bj::object more;
-    if (e.type == file_type::symlink) more["to"] = json::text(e.link);
-    if (e.hard_link) more["link"] = json::text(e.link);
-    if (e.device != 0) more["device"] = e.device;
-    if (e.stored != 0) more["stored"] = e.stored;
-    if (!e.attributes.empty()) {
-        bj::array attributes;
-        for (auto const& [name, value] : e.attributes)
-            attributes.push_back(bj::array{json::text(name), json::text(value)});
-        more["attributes"] = std::move(attributes);
-    }
-    if (!e.parts.empty()) {
-        bj::array parts;
-        for (auto const& p : e.parts)
-            parts.push_back(bj::array{p.archive, p.offset, p.bytes, hex(p.content)});
-        more["parts"] = std::move(parts);
-    }
-    if (!more.empty()) to += ',', to += bj::serialize(more);
-    to += "]\n";
-}
+constexpr std::string_view end_begins = "{\"end\"";
 
 std::string end_line(std::uint64_t lines, digest const& sum) {
     return fmt::format("{{\"end\":true,\"lines\":{},\"sha256\":\"{}\"}}\n", lines, hex(sum));
@@ -75,6 +38,15 @@ bj::value hash_or_null(digest const& value) {
 } // namespace
 
 std::string serialize(manifest const& state) {
+    std::string text;
+    serialize(state, [&text](std::string_view piece) { text += piece; });
+    return text;
+}
+
+namespace {
+
+/// The header and the lists of blocks.
+std::string head_of(manifest const& state) {
     bj::array chain;
     for (auto const& link : state.chain)
         chain.push_back(bj::object{{"kind", word(link.made)},
@@ -91,25 +63,40 @@ std::string serialize(manifest const& state) {
                       {"hash", name_of(state.algorithm)},
                       {"started_ns", state.started_ns},
                       {"chain", std::move(chain)}};
-
-    std::string text;
-    text.reserve(256 + state.entries.size() * 200);
-    text += bj::serialize(header);
-    text += '\n';
+    auto text = bj::serialize(header) + '\n';
     for (auto const& link : state.chain)
         fmt::format_to(std::back_inserter(text), "{{\"blocks\":[{}],\"block_bytes\":{}}}\n",
                        fmt::join(link.blocks, ","), link.block_bytes);
-    for (auto const& e : state.entries) put_entry(text, e);
-    for (auto const& path : state.deleted)
-        text += bj::serialize(bj::object{{"deleted", json::text(path)}}), text += '\n';
+    return text;
+}
+
+} // namespace
+
+void serialize(manifest const& state, std::function<void(std::string_view)> const& take) {
+    constexpr std::size_t piece_bytes = std::size_t(256) << 10;
+    hasher sum(hash::sha256);
+    auto text = head_of(state);
+    auto const hand_over = [&](std::size_t least) {
+        if (text.size() < least) return;
+        sum.update(text);
+        take(text);
+        text.clear();
+    };
+    for (auto const& e : state.entries) put_entry(text, e), hand_over(piece_bytes);
+    for (auto const& path : state.deleted) {
+        text += bj::serialize(bj::object{{"deleted", json::text(path)}}) + '\n';
+        hand_over(piece_bytes);
+    }
     for (auto const& problem : state.errors) {
         bj::object line{{"error", json::text(problem.path)},
                         {"message", json::text(problem.message)}};
-        text += bj::serialize(line), text += '\n';
+        text += bj::serialize(line) + '\n';
+        hand_over(piece_bytes);
     }
+    hand_over(0);
     auto const lines =
         1 + state.chain.size() + state.entries.size() + state.deleted.size() + state.errors.size();
-    return text += end_line(lines, hasher(hash::sha256).of(text));
+    take(end_line(lines, sum.finish()));
 }
 
 namespace {
@@ -353,15 +340,15 @@ void read_blocks(bj::value const& value, chain_link& into) {
         refuse("blocks that do not fit their archive");
 }
 
+void add_entry(entry e, manifest& into) {
+    if (!into.deleted.empty() || !into.errors.empty()) refuse("an entry out of order");
+    check_entry(e, into);
+    check_place(e, into);
+    into.entries.push_back(std::move(e));
+}
+
 void read_line(bj::value const& value, manifest& into) {
-    if (auto const* line = value.if_array()) {
-        if (!into.deleted.empty() || !into.errors.empty()) refuse("an entry out of order");
-        auto e = read_entry(*line, into);
-        check_entry(e, into);
-        check_place(e, into);
-        into.entries.push_back(std::move(e));
-        return;
-    }
+    if (auto const* line = value.if_array()) return add_entry(read_entry(*line, into), into);
     auto const* object = value.if_object();
     if (!object) refuse("neither an entry nor a note");
     if (auto const* path = object->if_contains("deleted"))
@@ -389,37 +376,78 @@ std::optional<manifest> parse_header(std::string_view first_line, std::string& c
 }
 
 std::optional<manifest> parse_manifest(std::string_view bytes, std::string& complaint) {
-    manifest state;
-    std::size_t lines = 0;
-    unsigned char scratch[8192];
-    try {
-        for (std::size_t begin = 0;;) {
-            auto const stop = bytes.find('\n', begin);
-            if (stop == std::string_view::npos) refuse("the file ends too early");
-            auto const line = bytes.substr(begin, stop - begin);
-            if (line.starts_with("{\"end\"")) {
-                auto const sum = hasher(hash::sha256).of(bytes.substr(0, begin));
-                if (bytes.substr(begin) != end_line(lines, sum))
-                    refuse("the checksum or the number of lines does not agree");
-                break;
-            }
-            bj::monotonic_resource memory(scratch, sizeof scratch);
-            auto const value = parse_line(line, &memory);
-            if (lines == 0)
-                read_header(value, state);
-            else if (lines <= state.chain.size())
-                read_blocks(value, state.chain[lines - 1]);
-            else
-                read_line(value, state);
-            ++lines;
-            begin = stop + 1;
-        }
-        if (state.entries.empty()) refuse("no entries");
-    } catch (complaint_of_line const& reason) {
-        complaint = fmt::format("line {}: {}", lines + 1, reason.what);
-        return std::nullopt;
+    manifest_parser parser;
+    parser.feed(bytes);
+    return parser.finish(complaint);
+}
+
+void manifest_parser::feed(std::string_view bytes) try {
+    if (!complaint_.empty()) return;
+    if (!carried_.empty()) {
+        auto const end = bytes.find('\n');
+        carried_ += bytes.substr(0, end);
+        if (end == std::string_view::npos) return;
+        take_line(carried_);
+        sum_.update(carried_ += '\n');
+        carried_.clear();
+        bytes.remove_prefix(end + 1);
     }
-    return state;
+    std::size_t begin = 0; // of the line; up to there the sum has not got what is before
+    for (auto end = bytes.find('\n'); end != std::string_view::npos;
+         end = bytes.find('\n', begin)) {
+        auto const line = bytes.substr(begin, end - begin);
+        if (line.starts_with(end_begins)) {
+            sum_.update(bytes.substr(0, begin));
+            bytes.remove_prefix(begin);
+            end -= begin;
+            begin = 0;
+        }
+        take_line(line);
+        begin = end + 1;
+    }
+    sum_.update(bytes.substr(0, begin));
+    carried_ = bytes.substr(begin);
+} catch (complaint_of_line const& reason) {
+    complaint_ = fmt::format("line {}: {}", lines_ + 1, reason.what);
+}
+
+std::optional<manifest> manifest_parser::finish(std::string& complaint) {
+    if (complaint_.empty() && (!ended_ || !carried_.empty()))
+        complaint_ = fmt::format("line {}: the file ends too early", lines_ + 1);
+    if (complaint_.empty() && state_.entries.empty()) complaint_ = "line 1: no entries";
+    if (complaint_.empty()) return std::move(state_);
+    complaint = complaint_;
+    return std::nullopt;
+}
+
+void manifest_parser::take_line(std::string_view line) {
+    if (ended_) refuse("something behind the end");
+    if (line.starts_with(end_begins)) {
+        auto const expected = end_line(lines_, sum_.so_far());
+        if (line != std::string_view(expected).substr(0, expected.size() - 1))
+            refuse("the checksum or the number of lines does not agree");
+        ended_ = true;
+        return;
+    }
+    entry e;
+    bool const in_entries = lines_ > state_.chain.size() && lines_ > 0;
+    if (in_entries && read_plain_entry(line, size_of(state_.algorithm), e))
+        add_entry(std::move(e), state_);
+    else
+        take_json(line);
+    ++lines_;
+}
+
+void manifest_parser::take_json(std::string_view line) {
+    unsigned char scratch[8192];
+    bj::monotonic_resource memory(scratch, sizeof scratch);
+    auto const value = parse_line(line, &memory);
+    if (lines_ == 0)
+        read_header(value, state_);
+    else if (lines_ <= state_.chain.size())
+        read_blocks(value, state_.chain[lines_ - 1]);
+    else
+        read_line(value, state_);
 }
 
 namespace {

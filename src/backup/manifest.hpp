@@ -1,10 +1,12 @@
 #pragma once
 
 #include "backup/entry.hpp"
+#include "backup/hash.hpp"
 
 #include <trawl/backup.hpp>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -64,9 +66,33 @@ struct manifest {
     entry const* find(std::string_view path) const noexcept;
 };
 
+/// Calls take(PIECE) for the text in pieces of some hundred KiB: all of it takes as much memory as
+/// the state itself.
+void serialize(manifest const& state, std::function<void(std::string_view)> const& take);
 std::string serialize(manifest const& state);
 
-/// nullopt when a byte is missing, added or changed; `complaint` then says which line and what.
+/// Takes a manifest in pieces of any size.
+class manifest_parser {
+public:
+    void feed(std::string_view bytes);
+    /// nullopt when a byte is missing, added or changed; `complaint` then says which line and what.
+    /// Once, at the end.
+    std::optional<manifest> finish(std::string& complaint);
+    /// Of all that was fed; once, at the end.
+    digest hash_of_all() { return sum_.finish(); }
+
+private:
+    void take_line(std::string_view line);
+    void take_json(std::string_view line);
+
+    manifest state_;
+    std::size_t lines_ = 0;
+    std::string carried_;      ///< the begin of a line
+    hasher sum_{hash::sha256}; ///< of the lines up to here
+    bool ended_ = false;
+    std::string complaint_;
+};
+/// The same at once.
 std::optional<manifest> parse_manifest(std::string_view bytes, std::string& complaint);
 
 /// The header alone (no entries), for choosing among many; the rest is not looked at.

@@ -43,51 +43,78 @@ public:
     plan run() {
         std::size_t old = 0;
         auto const old_size = base_ ? base_->entries.size() : 0;
-        result_.entries.reserve(now_.entries.size());
-        result_.steps.reserve(now_.entries.size());
-        for (auto& e : now_.entries) {
+        result_.entries = std::move(now_.entries);
+        result_.steps.reserve(result_.entries.size());
+        for (auto& e : result_.entries) {
             while (old < old_size && path_before(base_->entries[old].path, e.path)) missing(old++);
             if (old < old_size && base_->entries[old].path == e.path)
-                both(std::move(e), old++);
+                both(e, old++);
             else
-                add(std::move(e), {action::store, not_in_base});
+                add(e, {action::store, not_in_base});
         }
         while (old < old_size) missing(old++);
+        if (!unseen_.empty()) take_in_unseen();
         return std::move(result_);
     }
 
 private:
-    void add(entry e, step s) {
+    void add(entry const& e, step s) {
         if (!e.has_content() && s.what == action::store) s.what = action::describe;
         if (s.what != action::keep && s.what != action::describe) result_.bytes_to_read += e.size;
-        result_.entries.push_back(std::move(e));
         result_.steps.push_back(s);
     }
 
-    void both(entry now, std::size_t at) {
+    void both(entry& now, std::size_t at) {
         auto const& before = base_->entries[at];
         auto what = judge(now, before, base_->started_ns);
         if (what == action::store && append_delta_ && has_grown(now, before)) what = action::append;
         auto const index = static_cast<std::uint32_t>(at);
-        if (what != action::keep) return add(std::move(now), {what, index});
+        if (what != action::keep) return add(now, {what, index});
+        // All else has been found to be the same.
+        take_content(now, before);
+        now.attributes = before.attributes;
+        now.flags = before.flags;
         bool const look = before.has_content() && again_.takes(before.path);
-        add(before, {look ? action::verify : what, index});
+        add(now, {look ? action::verify : what, index});
     }
 
     // In the base, not in the walk: deleted, unless the walk could not see it.
     void missing(std::size_t at) {
-        auto const& before = base_->entries[at];
-        if (!is_unseen(before.path, now_.unread))
-            return result_.gone.push_back(static_cast<std::uint32_t>(at));
-        auto kept = before;
-        kept.flags |= flag_stale;
-        add(std::move(kept), {action::keep, static_cast<std::uint32_t>(at)});
+        auto const index = static_cast<std::uint32_t>(at);
+        (is_unseen(base_->entries[at].path, now_.unread) ? unseen_ : result_.gone).push_back(index);
+    }
+
+    // They are as they were, between what the walk has found.
+    void take_in_unseen() {
+        std::vector<entry> entries;
+        std::vector<step> steps;
+        entries.reserve(result_.entries.size() + unseen_.size());
+        steps.reserve(entries.capacity());
+        auto next = unseen_.begin();
+        auto const take_before = [&](std::string const* path) {
+            for (; next != unseen_.end(); ++next) {
+                auto const& before = base_->entries[*next];
+                if (path && !path_before(before.path, *path)) return;
+                entries.push_back(before);
+                entries.back().flags |= flag_stale;
+                steps.push_back({action::keep, *next});
+            }
+        };
+        for (std::size_t i = 0; i < result_.entries.size(); ++i) {
+            take_before(&result_.entries[i].path);
+            entries.push_back(std::move(result_.entries[i]));
+            steps.push_back(result_.steps[i]);
+        }
+        take_before(nullptr);
+        result_.entries = std::move(entries);
+        result_.steps = std::move(steps);
     }
 
     walked now_;
     manifest const* base_;
     rehash again_;
     bool append_delta_;
+    std::vector<std::uint32_t> unseen_; ///< of the base's entries, by index
     plan result_;
 };
 

@@ -32,20 +32,6 @@ bool is_stamp(std::string_view text) {
            all_digits(text.substr(9));
 }
 
-std::string read_all(stored_file const& file, std::stop_token const& stop) {
-    constexpr std::size_t piece = std::size_t(1) << 20;
-    std::string bytes;
-    bytes.reserve(static_cast<std::size_t>(file.size()));
-    for (std::size_t n = 1; n > 0;) {
-        stop_point(stop);
-        auto const had = bytes.size();
-        bytes.resize(had + piece);
-        n = file.read(had, std::span(bytes).subspan(had));
-        bytes.resize(had + n);
-    }
-    return bytes;
-}
-
 std::string infix_of(kind made) { return '_' + std::string(word(made)) + '_'; }
 
 } // namespace
@@ -152,11 +138,16 @@ loaded load(store& from, std::string const& file, std::stop_token const& stop) {
     auto const where = "backup " + from.where() + "/" + file;
     auto const opened = from.read(file);
     if (!opened) throw error(errc::no_such_archive, where);
-    auto const bytes = read_all(*opened, stop);
+    manifest_parser parser;
+    std::string piece(std::size_t(1) << 20, '\0');
+    for (std::uint64_t at = 0; auto const n = opened->read(at, piece); at += n) {
+        stop_point(stop);
+        parser.feed(std::string_view(piece).substr(0, n));
+    }
     std::string complaint;
-    auto state = parse_manifest(bytes, complaint);
+    auto state = parser.finish(complaint);
     if (!state) throw error(errc::corrupt, where, complaint);
-    return {std::move(*state), file, hasher(hash::sha256).of(bytes)};
+    return {std::move(*state), file, parser.hash_of_all()};
 }
 
 std::optional<manifest> load_header(store& from, std::string const& file, std::string& complaint) {

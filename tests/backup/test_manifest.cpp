@@ -1,5 +1,6 @@
 #include "backup/manifest.hpp"
 
+#include "backup/entry_line.hpp"
 #include "backup/hash.hpp"
 #include "test.hpp"
 
@@ -253,6 +254,85 @@ TEST_CASE("parts that are not the whole, out of order or beyond their archives a
     CHECK(refused([](entry& e) { e.parts[0].content = {}; }) != "");
     CHECK(refused([](entry& e) { e.parts[0].content = hasher(hash::md5).of("cont"); }) != "");
     CHECK(refused([](entry& e) { e.parts.resize(most_parts + 1, e.parts[0]); }) != "");
+}
+
+TEST_CASE("a plain line is read without a JSON parser to the same entry, any other is left to it",
+          "[backup]") {
+    auto m = example();
+    m.entries[2] = in_parts();
+    m.entries.push_back(file("e/../\x7f"));
+    std::vector<std::string> plain;
+    for (auto const& e : m.entries) {
+        std::string line;
+        put_entry(line, e);
+        REQUIRE(line.ends_with("]\n"));
+        line.pop_back();
+        entry found;
+        if (!read_plain_entry(line, 32, found)) continue;
+        plain.push_back(e.path);
+        std::string again;
+        put_entry(again, found);
+        CHECK(again == line + "\n");
+    }
+    CHECK(plain == std::vector<std::string>{"", "a", "b"});
+
+    std::string const sum(64, 'a');
+    auto const reads = [](std::string const& line) {
+        entry e;
+        return read_plain_entry(line, 32, e);
+    };
+    auto const with = [&](std::string const& number) {
+        return "[\"a\",\"f\"," + number + ",0,0,7,-5,6,7,\"" + sum + "\",0,0,0]";
+    };
+    CHECK(reads(with("420")));
+    CHECK(reads(with("0")));
+    for (auto const* odd : {"-1", "007", "00", "+1", "1.0", "1e2", " 1", "1 ", "", "4294967296",
+                            "\"1\"", "null", "0x1", "true"}) {
+        INFO(odd);
+        CHECK_FALSE(reads(with(odd)));
+    }
+    auto const line = with("420");
+    for (std::size_t n = 0; n < line.size(); ++n) CHECK_FALSE(reads(line.substr(0, n)));
+    CHECK_FALSE(reads(line + " "));
+    CHECK_FALSE(reads(line + "]"));
+    entry e;
+    CHECK_FALSE(read_plain_entry(line, 16, e));
+    // What may stand in the last column depends on the type.
+    auto const ends = [&](std::string const& type, std::string const& column) {
+        return reads("[\"a\",\"" + type + "\",0,0,0,7,5,6,7,null,null,null,0,{" + column + "}]");
+    };
+    CHECK(ends("l", "\"to\":\"x\""));
+    CHECK(ends("f", "\"link\":\"x\""));
+    CHECK_FALSE(ends("f", "\"to\":\"x\""));
+    CHECK_FALSE(ends("l", "\"link\":\"x\""));
+    CHECK_FALSE(ends("d", "\"to\":\"x\""));
+    CHECK_FALSE(ends("l", "\"to\":\"x\",\"to\":\"y\""));
+    CHECK_FALSE(ends("l", "\"to\":\"\\u0041\""));
+    CHECK_FALSE(ends("x", "\"to\":\"x\""));
+}
+
+TEST_CASE("a manifest may come in pieces of any size, and its hash is that of all of it",
+          "[backup]") {
+    auto const text = serialize(example());
+    for (std::size_t const size : {std::size_t(1), std::size_t(2), std::size_t(7), std::size_t(100),
+                                   text.size() - 1, text.size()}) {
+        manifest_parser parser;
+        for (std::size_t at = 0; at < text.size(); at += size)
+            parser.feed(std::string_view(text).substr(at, size));
+        std::string complaint;
+        auto const state = parser.finish(complaint);
+        INFO(size << ": " << complaint);
+        REQUIRE(state);
+        CHECK(serialize(*state) == text);
+        CHECK(parser.hash_of_all() == hasher(hash::sha256).of(text));
+    }
+    auto damaged = text;
+    damaged[text.size() / 2] ^= 1;
+    manifest_parser parser;
+    for (char const c : damaged) parser.feed(std::string_view(&c, 1));
+    std::string complaint;
+    CHECK_FALSE(parser.finish(complaint));
+    CHECK(complaint.starts_with("line "));
 }
 
 TEST_CASE("MD5 hashes are told from SHA-256 by the header", "[backup]") {
