@@ -241,6 +241,7 @@ awaitable<> connection::step() {
                 auto writing = wire_->write(chunk);
                 in_time = co_await within(deadline - clock::now(), std::move(writing));
             }
+            talk_->written();
             if (in_time) in_time = co_await await_reply(deadline);
         }
     } catch (std::system_error const& e) {
@@ -284,6 +285,7 @@ awaitable<> connection::upload(std::string_view first) {
             co_await with_timeout(limits.block, std::move(writing));
             chunk = talk_->take(block_size);
         }
+        talk_->written();
         if (talk_->at() == phase::closed) throw error(make_error_code(errc::closed), to_->peer());
         co_await sleep_for(limits.dot);
         throw error(trawl::errc::timed_out, to_->peer());

@@ -117,10 +117,10 @@ void dialogue::quit() {
     out_.line("QUIT");
 }
 
-job_ptr dialogue::take_first(std::deque<job_ptr>& from) {
+job_ptr dialogue::take_first(std::vector<job_ptr>& from) {
     if (from.empty()) return nullptr;
     auto first = std::move(from.front());
-    from.pop_front();
+    from.erase(from.begin());
     return first;
 }
 

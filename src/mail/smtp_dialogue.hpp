@@ -8,6 +8,7 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 // SMTP and LMTP without sockets (RFC 5321, RFC 2033): bytes in, bytes out.
 namespace trawl::smtp::detail {
@@ -38,6 +39,10 @@ public:
     /// server's turn. Valid until the next take(). The dialogue takes them for sent: behind the last
     /// of a text only a reply can tell what became of the message.
     std::string_view take(std::size_t most);
+    /// What take() gave has been written, and its memory is wanted while the reply is awaited.
+    void written() {
+        if (out_.empty()) out_.release();
+    }
     void receive(std::string_view bytes);
     /// The connection is gone, or waiting was given up (`why`). `said`: details, for messages.
     void lost(std::error_code why, std::string said = {});
@@ -65,7 +70,7 @@ public:
     failed const& failure() const noexcept { return failure_; }
 
 private:
-    static job_ptr take_first(std::deque<job_ptr>& from);
+    static job_ptr take_first(std::vector<job_ptr>& from);
     void on_reply(reply const& r);
     void fail(std::error_code code, std::string said, bool may_quit, bool shut_down);
 

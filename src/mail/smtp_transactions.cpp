@@ -286,7 +286,7 @@ std::error_code transactions::receive(reply const& r) {
     }
     heard_ = true;
     auto const what = awaited_.front();
-    awaited_.pop_front();
+    awaited_.erase(awaited_.begin());
     --now.due;
     std::error_code wrong;
     switch (what) {
@@ -304,7 +304,7 @@ std::error_code transactions::receive(reply const& r) {
     case verb::dot: wrong = on_end(now, r); break;
     }
     if (wrong) { // the reply is not this command's, so it was not answered
-        awaited_.push_front(what);
+        awaited_.insert(awaited_.begin(), what);
         ++now.due;
     }
     reap();
@@ -374,7 +374,7 @@ std::error_code transactions::on_end(round& r, reply const& answer) {
     auto const open = [&](std::uint32_t i) { return !decided[i]; };
     decide(*r.of, *std::find_if(r.who.begin(), r.who.end(), open), answer);
     if (std::any_of(r.who.begin(), r.who.end(), open)) {
-        awaited_.push_front(verb::dot);
+        awaited_.insert(awaited_.begin(), verb::dot);
         ++r.due;
     }
     return {};

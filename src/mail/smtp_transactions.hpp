@@ -75,8 +75,8 @@ public:
     error const* broken() const noexcept { return broken_ ? &*broken_ : nullptr; }
 
     /// Messages whose answers are final, and those of which nothing can have been delivered.
-    std::deque<job_ptr>& finished() noexcept { return finished_; }
-    std::deque<job_ptr>& unsent() noexcept { return unsent_; }
+    std::vector<job_ptr>& finished() noexcept { return finished_; }
+    std::vector<job_ptr>& unsent() noexcept { return unsent_; }
 
 private:
     enum class verb : std::uint8_t { rset, mail, rcpt, data, dot };
@@ -127,8 +127,9 @@ private:
     capabilities can_;
     std::deque<round> rounds_; ///< in the order of their commands
     std::size_t sending_ = 0;  ///< the round whose commands are being said
-    std::deque<verb> awaited_; ///< the first is the first round's
-    std::deque<job_ptr> finished_, unsent_;
+    // Short, and an empty std::deque takes 576 bytes.
+    std::vector<verb> awaited_; ///< the first is the first round's
+    std::vector<job_ptr> finished_, unsent_;
     std::uint64_t begun_ = 0;
     bool dirty_ = false; ///< the server holds a transaction that did not end
     bool first_ = false; ///< nothing had been sent before, so the connection is no kept one
