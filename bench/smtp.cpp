@@ -1,9 +1,11 @@
 // Messages a second through smtp::pool, beside whatever else speaks to the same sink:
 //
-//     bench-smtp PORT MESSAGES CONNECTIONS [BYTES [PER_CONNECTION]]
+//     bench-smtp [clients] PORT MESSAGES CONNECTIONS [BYTES [PER_CONNECTION [CA]]]
 //
-// One recipient each, plain text on 127.0.0.1, everything made before the clock starts. Prints
-// "accepted=N failed=N wall=S rate=N cpu=S us=N rss_mb=N".
+// "clients": an smtp::client for each connection, all at once, where a pool opens one after the other.
+// One recipient each, on 127.0.0.1, messages made while others are sent; with CA by STARTTLS, with a
+// certificate of that authority for localhost. PER_CONNECTION 0: any number. Prints "accepted=N
+// failed=N wall=S rate=N cpu=S us=N rss_mb=N".
 #include <trawl/smtp.hpp>
 #include <trawl/task_group.hpp>
 
@@ -14,6 +16,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include <sys/resource.h>
 
@@ -47,25 +52,41 @@ awaitable<> fill(queue<smtp::outgoing>& messages, std::size_t count, std::size_t
     messages.close();
 }
 
-awaitable<> run(smtp::pool& pool, std::size_t count, std::size_t bytes, counts& seen) {
+/// A pool, or as many clients.
+struct senders {
+    std::unique_ptr<smtp::pool> pool;
+    std::vector<std::unique_ptr<smtp::client>> clients;
+};
+
+awaitable<> run(senders& by, std::size_t count, std::size_t bytes, counts& seen) {
     queue<smtp::outgoing> messages(1000);
     std::function<void(std::uint64_t, smtp::receipt)> const done = [&](auto, auto const& receipt) {
         receipt.all_accepted() ? ++seen.accepted : ++seen.failed;
     };
     std::function<awaitable<>(task_group&)> const body = [&](task_group& group) -> awaitable<> {
         group.spawn(fill(messages, count, bytes));
-        group.spawn(pool.send_all(messages, done));
+        if (by.pool) group.spawn(by.pool->send_all(messages, done));
+        for (auto& one : by.clients) group.spawn(one->send_all(messages, done));
         co_return;
     };
     co_await with_group(body);
-    co_await pool.quit();
+    std::function<awaitable<>(task_group&)> const end = [&](task_group& group) -> awaitable<> {
+        if (by.pool) group.spawn(by.pool->quit());
+        for (auto& one : by.clients) group.spawn(one->quit());
+        co_return;
+    };
+    co_await with_group(end);
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
+    bool const clients = argc > 1 && std::string_view(argv[1]) == "clients";
+    if (clients) --argc, ++argv;
     if (argc < 4)
-        return std::fputs("bench-smtp PORT MESSAGES CONNECTIONS [BYTES [PER]]\n", stderr), 2;
+        return std::fputs("bench-smtp [clients] PORT MESSAGES CONNECTIONS [BYTES [PER [CA]]]\n",
+                          stderr),
+               2;
     auto const word = [&](int i, std::size_t otherwise) {
         return argc > i ? static_cast<std::size_t>(std::atoll(argv[i])) : otherwise;
     };
@@ -74,20 +95,28 @@ int main(int argc, char** argv) {
     files.rlim_cur = files.rlim_max;
     ::setrlimit(RLIMIT_NOFILE, &files);
 
-    smtp::options options;
-    options.addresses.push_back(asio::ip::address_v4::loopback());
-    options.port = static_cast<std::uint16_t>(word(1, 0));
-    options.tls = smtp::tls::none;
-    options.helo = "bench.example.com";
+    auto const server = [&] {
+        smtp::options options;
+        options.addresses.push_back(asio::ip::address_v4::loopback());
+        options.port = static_cast<std::uint16_t>(word(1, 0));
+        options.host = "localhost";
+        options.tls = argc > 6 ? smtp::tls::required : smtp::tls::none;
+        options.ca_file = argc > 6 ? argv[6] : "";
+        options.helo = "bench.example.com";
+        return options;
+    };
     smtp::pool_options how;
     how.connections = word(3, 1);
     how.messages = word(5, 0);
 
     asio::io_context io(1);
-    smtp::pool pool(io.get_executor(), std::move(options), how);
+    senders by;
+    if (!clients) by.pool = std::make_unique<smtp::pool>(io.get_executor(), server(), how);
+    while (clients && by.clients.size() < how.connections)
+        by.clients.push_back(std::make_unique<smtp::client>(io.get_executor(), server()));
     counts seen;
     auto const began = std::chrono::steady_clock::now();
-    asio::co_spawn(io, run(pool, word(2, 1), word(4, 4096), seen), [](std::exception_ptr failure) {
+    asio::co_spawn(io, run(by, word(2, 1), word(4, 4096), seen), [](std::exception_ptr failure) {
         if (failure) std::rethrow_exception(failure);
     });
     io.run();
