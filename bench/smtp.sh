@@ -23,6 +23,7 @@ for program in smtp smtp-sink smtp-stick threaded-smtp measure; do
 done
 trawl=$build/src/cli/trawl pool=$build/bench/bench-smtp stick=$build/bench/bench-smtp-stick
 ulimit -n "$(ulimit -Hn)"
+export NODE_PATH=${NODE_PATH:-/usr/share/nodejs} # where Debian has nodemailer, whoever made node
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/trawl-bench.XXXXXX") || exit 1
 trap 'kill "${servers[@]}" 2>/dev/null; wait; rm -rf "$work"' EXIT
