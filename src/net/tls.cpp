@@ -1,13 +1,13 @@
 #include "net/tls.hpp"
 
 #include "net/authorities.hpp"
+#include "net/tls_engine.hpp"
 
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/cancellation_signal.hpp>
 #include <asio/ip/address.hpp>
 #include <asio/ssl/context.hpp>
 #include <asio/ssl/error.hpp>
-#include <asio/ssl/stream.hpp>
 #include <asio/use_awaitable.hpp>
 #include <asio/write.hpp>
 
@@ -85,8 +85,6 @@ struct tls_context::state {
         for (auto const& pin : options.pinned_keys) pins.push_back(digest_of(pin));
         auto* const handle = context.native_handle();
         SSL_CTX_set_min_proto_version(handle, TLS1_2_VERSION);
-        // Idle connections give their 2 x 17 KB back.
-        SSL_CTX_set_mode(handle, SSL_MODE_RELEASE_BUFFERS);
         SSL_CTX_set_session_cache_mode(handle,
                                        SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
         SSL_CTX_set_ex_data(handle, place(), this);
@@ -139,14 +137,14 @@ tls_context::~tls_context() = default;
 
 struct stream::layer {
     layer(lower& socket, std::shared_ptr<tls_context> with)
-        : context(std::move(with)), wire(socket, context->inside().context) {
+        : context(std::move(with)),
+          wire(context->inside().context.native_handle(), socket.native_handle()) {
         if (context->inside().by_dane()) {
             expect_dane(); // no resumption, which would judge by records of before
             return;
         }
         expect();
-        if (auto* const last = context->inside().session)
-            SSL_set_session(wire.native_handle(), last);
+        if (auto* const last = context->inside().session) SSL_set_session(wire.handle(), last);
     }
 
     layer(layer const&) = delete;
@@ -154,7 +152,7 @@ struct stream::layer {
     /// OpenSSL takes a connection that ends without a close_notify for a reason not to resume its
     /// session; where it matters how a connection ends, the protocol above says so (QUIT).
     ~layer() {
-        auto* const handle = wire.native_handle();
+        auto* const handle = wire.handle();
         if (SSL_is_init_finished(handle))
             SSL_set_shutdown(handle, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     }
@@ -163,7 +161,7 @@ struct stream::layer {
     /// §3).
     void expect() {
         auto const& options = context->inside().options;
-        auto* const handle = wire.native_handle();
+        auto* const handle = wire.handle();
         auto* const wanted = SSL_get0_param(handle);
         bool const name = !options.host.empty() && !is_address(options.host);
         if (name) SSL_set_tlsext_host_name(handle, options.host.c_str());
@@ -181,7 +179,7 @@ struct stream::layer {
     /// of usage 3 stands for may name anybody and be out of date (RFC 7672 §3.1.1).
     void expect_dane() {
         auto const& options = context->inside().options;
-        auto* const handle = wire.native_handle();
+        auto* const handle = wire.handle();
         bool good = SSL_dane_enable(handle, options.host.c_str()) > 0;
         SSL_dane_set_flags(handle, DANE_FLAG_NO_DANE_EE_NAMECHECKS);
         SSL_set_hostflags(handle, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
@@ -202,7 +200,7 @@ struct stream::layer {
     /// Why the certificate is refused.
     std::string objection() const {
         auto const& inside = context->inside();
-        auto* const handle = wire_handle();
+        auto* const handle = wire.handle();
         if (inside.pins.empty()) {
             auto const why = SSL_get_verify_result(handle);
             bool const unproved = inside.by_dane() && why == X509_V_OK &&
@@ -216,22 +214,30 @@ struct stream::layer {
             key && std::find(inside.pins.begin(), inside.pins.end(), *key) != inside.pins.end();
         return known ? "" : "the key is not a pinned one";
     }
-    SSL* wire_handle() const { return const_cast<layer*>(this)->wire.native_handle(); }
 
     std::shared_ptr<tls_context> context;
-    ssl::stream<lower&> wire;
+    tls_engine wire;
 };
 
 stream::stream(lower socket) : socket_(std::move(socket)) {}
 stream::~stream() = default;
 
+/// Takes a step of TLS again and again until it is done; nullopt when `deadline` passed.
+template <class Step>
+awaitable<std::optional<std::size_t>> stream::complete(Step step, time_point deadline) {
+    for (;;) {
+        auto const got = step();
+        if (got.next == tls_engine::wants::nothing) co_return got.size;
+        bool const to_read = got.next == tls_engine::wants::to_read;
+        auto const what = to_read ? lower::wait_read : lower::wait_write;
+        bool const ready = co_await ready_until(socket_, what, deadline);
+        if (!ready) co_return std::nullopt;
+    }
+}
+
 awaitable<std::size_t> stream::read_some(asio::mutable_buffer into) {
-    std::size_t size = 0;
-    if (tls_)
-        size = co_await tls_->wire.async_read_some(into, asio::use_awaitable);
-    else
-        size = co_await socket_.async_read_some(into, asio::use_awaitable);
-    co_return size;
+    auto const size = co_await read_some_until(into, time_point::max());
+    co_return *size;
 }
 
 namespace {
@@ -258,8 +264,8 @@ struct stopper {
 awaitable<std::optional<std::size_t>> stream::read_some_until(asio::mutable_buffer into,
                                                               time_point deadline) {
     if (tls_) {
-        auto reading = read_some(into);
-        co_return co_await trawl::detail::run_within(deadline, std::move(reading));
+        auto step = [&wire = tls_->wire, into] { return wire.read(into); };
+        co_return co_await complete(step, deadline);
     }
     auto const mine = std::make_shared<reading>();
     auto done = [mine](std::error_code failure, std::size_t size) {
@@ -276,26 +282,44 @@ awaitable<std::optional<std::size_t>> stream::read_some_until(asio::mutable_buff
 }
 
 std::size_t stream::try_write(std::string_view bytes) noexcept {
-    if (tls_ || bytes.empty()) return 0;
-    auto const size =
-        ::send(socket_.native_handle(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    return size > 0 ? static_cast<std::size_t>(size) : 0;
+    if (bytes.empty()) return 0;
+    if (!tls_) {
+        auto const size = ::send(socket_.native_handle(), bytes.data(), bytes.size(),
+                                 MSG_DONTWAIT | MSG_NOSIGNAL);
+        return size > 0 ? static_cast<std::size_t>(size) : 0;
+    }
+    std::size_t done = 0;
+    try {
+        while (done < bytes.size()) {
+            auto const got = tls_->wire.write(bytes.substr(done));
+            if (got.next != tls_engine::wants::nothing) break;
+            done += got.size;
+        }
+    } catch (std::system_error const&) { // write() meets it, too
+    }
+    return done;
 }
 
 awaitable<> stream::write(std::string_view bytes) {
-    auto const all = asio::buffer(bytes.data(), bytes.size());
-    if (tls_)
-        co_await asio::async_write(tls_->wire, all, asio::use_awaitable);
-    else
+    if (!tls_) {
+        auto const all = asio::buffer(bytes.data(), bytes.size());
         co_await asio::async_write(socket_, all, asio::use_awaitable);
+        co_return;
+    }
+    while (!bytes.empty()) {
+        auto step = [&wire = tls_->wire, bytes] { return wire.write(bytes); };
+        auto const size = co_await complete(step, time_point::max());
+        bytes.remove_prefix(*size);
+    }
 }
 
 awaitable<> stream::start_tls(std::shared_ptr<tls_context> with) {
     auto const where = "TLS " + with->inside().options.host;
     tls_ = std::make_unique<layer>(socket_, std::move(with));
     std::error_code failure;
+    auto step = [&wire = tls_->wire] { return wire.handshake(); };
     try {
-        co_await tls_->wire.async_handshake(ssl::stream_base::client, asio::use_awaitable);
+        co_await complete(step, time_point::max());
     } catch (std::system_error const& e) {
         failure = e.code();
     }
@@ -307,12 +331,12 @@ awaitable<> stream::start_tls(std::shared_ptr<tls_context> with) {
     if (failure) throw error(failure, where, objection);
 }
 
-bool stream::resumed() const noexcept { return tls_ && SSL_session_reused(tls_->wire_handle()); }
+bool stream::resumed() const noexcept { return tls_ && SSL_session_reused(tls_->wire.handle()); }
 
 stream::binding stream::channel_binding() const {
     binding made;
     if (!tls_) return made;
-    auto* const handle = tls_->wire_handle();
+    auto* const handle = tls_->wire.handle();
     std::array<unsigned char, 64> bytes;
     if (SSL_version(handle) >= TLS1_3_VERSION) {
         constexpr std::string_view label = "EXPORTER-Channel-Binding";

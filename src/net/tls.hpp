@@ -52,10 +52,9 @@ private:
     std::unique_ptr<state> state_;
 };
 
-/// Waits until there is something to read from `socket`, or that it ended; false when `deadline`
-/// passed.
+/// Waits until `socket` is ready for that, or has ended; false when `deadline` passed.
 template <class Socket>
-awaitable<bool> readable_until(Socket& socket, time_point deadline) {
+awaitable<bool> ready_until(Socket& socket, typename Socket::wait_type what, time_point deadline) {
     struct wait {
         trawl::detail::waiter who;
         asio::cancellation_signal stop;
@@ -63,8 +62,7 @@ awaitable<bool> readable_until(Socket& socket, time_point deadline) {
     // Shared, because the handler of a wait that was stopped runs later.
     auto const mine = std::make_shared<wait>();
     auto ready = [mine](std::error_code) { mine->who.signal(); };
-    socket.async_wait(Socket::wait_read,
-                      asio::bind_cancellation_slot(mine->stop.slot(), std::move(ready)));
+    socket.async_wait(what, asio::bind_cancellation_slot(mine->stop.slot(), std::move(ready)));
     auto const woken = co_await mine->who.wait(deadline);
     if (woken == trawl::detail::wake::signalled) co_return true;
     mine->stop.emit(asio::cancellation_type::terminal);
@@ -72,9 +70,15 @@ awaitable<bool> readable_until(Socket& socket, time_point deadline) {
     co_return false;
 }
 
+/// As ready_until, for something to read.
+template <class Socket>
+awaitable<bool> readable_until(Socket& socket, time_point deadline) {
+    return ready_until(socket, Socket::wait_read, deadline);
+}
+
 /// A connection (TCP or a Unix socket) that may become a TLS one. One read and one write at a time,
-/// which may overlap. Stays where it was made (asio::ssl::stream does not survive a move in Asio
-/// 1.22); cancelling an operation on a TLS stream leaves it fit for closing only.
+/// which may overlap. Stays where it was made. A write that was cancelled leaves it fit for closing
+/// only.
 class stream {
 public:
     using lower = asio::generic::stream_protocol::socket;
@@ -92,8 +96,8 @@ public:
                                                           time_point deadline);
     /// Writes all of `bytes`, which outlive the call.
     awaitable<> write(std::string_view bytes);
-    /// Writes what the kernel takes at once, and returns how much that is: nothing over TLS, nor on a
-    /// connection that has failed, as write() will say.
+    /// Writes what the kernel takes at once, and returns how much that is: nothing on a connection that
+    /// has failed, as write() will say. The rest is what is written next.
     std::size_t try_write(std::string_view bytes) noexcept;
 
     /// The handshake of a client: TLS 1.2 or newer, SNI, and unless told otherwise a certificate
@@ -116,6 +120,9 @@ public:
 
 private:
     struct layer;
+    template <class Step>
+    awaitable<std::optional<std::size_t>> complete(Step step, time_point deadline);
+
     lower socket_;
     std::unique_ptr<layer> tls_;
 };
