@@ -129,7 +129,7 @@ class Lab:
     def take_mail(self):
         """How many messages have come since the last call; removes them."""
         count = 0
-        for message in os.scandir(self.folder / "Maildir/new"):
+        for message in os.scandir(self.folder / "mail/Maildir/new"):
             os.unlink(message.path)
             count += 1
         return count

@@ -1,6 +1,6 @@
 // Everything on one loop: the async side of bench/compare, a verb at a time, and all verbs at once.
 //
-//     bench-mixed [seconds=T] [jobs=N] VERB...
+//     bench-mixed [seconds=T] [jobs=N] [handshakes=N] [shares=0|1] VERB...
 //         icmp=NETWORK
 //         ssh=HOSTS:PORT:LAB         a file of addresses, a line each; the folder of bench-lab
 //         smtp=RECIPIENTS:PORT:BYTES a file of recipients
@@ -8,10 +8,12 @@
 //
 // Without `seconds` each verb goes through its targets once and prints what the threaded programs print. With it each verb
 // begins anew until the time is over, and the last line is a JSON object: how much of each was done, hold and lag of the loop.
-// At most `jobs` sessions and dialogues (1,000 each) are in flight.
+// At most `jobs` sessions and dialogues (1,000 each) are in flight, and `handshakes` of the sessions (16) between TCP and login.
+// Each verb has a fair_share of the loop (shares=1).
 #include "mixed_letter.hpp"
 
 #include <trawl/backup.hpp>
+#include <trawl/fair_share.hpp>
 #include <trawl/icmp.hpp>
 #include <trawl/limiter.hpp>
 #include <trawl/offload_pool.hpp>
@@ -23,6 +25,7 @@
 #include <asio/co_spawn.hpp>
 #include <asio/io_context.hpp>
 #include <asio/this_coro.hpp>
+#include <asio/use_awaitable.hpp>
 
 #include <fmt/format.h>
 
@@ -56,7 +59,8 @@ struct tally {
 };
 
 struct plan {
-    std::size_t jobs = 1000;
+    std::size_t jobs = 1000, handshakes = 16;
+    bool shares = true;
     duration seconds{}; ///< zero: once
     time_point until{}; ///< of `seconds`
     std::map<std::string, std::string> verbs;
@@ -148,12 +152,17 @@ awaitable<> visit_hosts(plan const& todo, tally& seen) {
     how.known = std::make_shared<ssh::host_keys>(from);
     auto& limits = how.timeouts;
     limits.connect = limits.handshake = limits.auth = limits.exec = std::chrono::minutes(2);
+    // A thousand key exchanges that advance together end together, late; so those that have begun end before others begin.
+    limiter handshakes(todo.handshakes);
     std::function<awaitable<>(std::string)> const visit = [&](std::string host) -> awaitable<> {
         auto mine = how;
         mine.host = host;
         ssh::session session(co_await asio::this_coro::executor, std::move(mine));
         try {
-            co_await session.connect();
+            {
+                auto const place = co_await handshakes.acquire();
+                co_await session.connect();
+            }
             auto const ended = co_await session.exec("echo ok");
             co_await session.disconnect();
             seen.count(ended.exit_status == 0 && ended.out == "ok\n");
@@ -243,6 +252,11 @@ awaitable<> back_up(plan const& todo, tally& seen, offload_pool& cpu) {
 
 // ---- all of it ----
 
+awaitable<> on_its_share(awaitable<> work) {
+    fair_share const part(co_await asio::this_coro::executor);
+    co_await asio::co_spawn(part.executor(), std::move(work), asio::use_awaitable);
+}
+
 plan read_plan(int count, char** word) {
     plan todo;
     for (int i = 1; i < count; ++i) {
@@ -255,14 +269,19 @@ plan read_plan(int count, char** word) {
                 std::chrono::milliseconds(static_cast<long>(std::atof(value.c_str()) * 1000));
         else if (key == "jobs")
             todo.jobs = std::strtoul(value.c_str(), nullptr, 10);
+        else if (key == "handshakes")
+            todo.handshakes = std::strtoul(value.c_str(), nullptr, 10);
+        else if (key == "shares")
+            todo.shares = value != "0";
         else if (!value.empty() &&
                  (key == "icmp" || key == "ssh" || key == "smtp" || key == "backup"))
             todo.verbs[key] = value;
         else
-            throw std::runtime_error(text + ": not a verb with its targets, seconds=T or jobs=N");
+            throw std::runtime_error(text + ": not a verb with its targets, nor a known word");
     }
-    if (todo.verbs.empty() || todo.jobs == 0)
-        throw std::runtime_error("bench-mixed [seconds=T] [jobs=N] VERB=...");
+    if (todo.verbs.empty() || todo.jobs == 0 || todo.handshakes == 0)
+        throw std::runtime_error(
+            "bench-mixed [seconds=T] [jobs=N] [handshakes=N] [shares=0|1] VERB=...");
     return todo;
 }
 
@@ -290,13 +309,19 @@ int run(plan& todo) {
     watchdog watch(io);
     std::map<std::string, tally> seen;
     offload_pool cpu;
+    auto const work_of = [&](std::string const& verb, tally& count) {
+        return verb == "icmp"   ? sweep_all(todo, count)
+               : verb == "ssh"  ? visit_hosts(todo, count)
+               : verb == "smtp" ? send_letters(todo, count)
+                                : back_up(todo, count, cpu);
+    };
     std::function<awaitable<>(task_group&)> const all = [&](task_group& group) -> awaitable<> {
         for (auto const& [verb, targets] : todo.verbs) {
-            auto& count = seen[verb];
-            if (verb == "icmp") group.spawn(sweep_all(todo, count));
-            if (verb == "ssh") group.spawn(visit_hosts(todo, count));
-            if (verb == "smtp") group.spawn(send_letters(todo, count));
-            if (verb == "backup") group.spawn(back_up(todo, count, cpu));
+            auto work = work_of(verb, seen[verb]);
+            if (todo.shares)
+                group.spawn(on_its_share(std::move(work)));
+            else
+                group.spawn(std::move(work));
         }
         co_return;
     };

@@ -3,11 +3,13 @@
 //
 //     bench-lab DIR HOSTS
 //
-// HOSTS are targets ("127.8.0.0/22"). Serves at free ports until it is killed; DIR gets keys, known_hosts and mail. Prints
-// "ready SSH_PORT SMTP_PORT".
+// HOSTS are targets ("127.8.0.0/22"). Serves at free ports until it is killed; DIR gets keys and known_hosts, DIR/mail the mail.
+// Prints "ready SSH_PORT SMTP_PORT". SSH and mail have a share of the loop each, for they stand for machines that do not know
+// of each other.
 #include "lab/lab.hpp"
 
 #include <trawl/error.hpp>
+#include <trawl/fair_share.hpp>
 #include <trawl/targets.hpp>
 
 #include <asio/co_spawn.hpp>
@@ -34,12 +36,19 @@ int main(int count, char** word) {
         auto const hosts = targets::parse(word[2]);
         targets::cursor walk(hosts);
         while (auto const next = walk.next()) options.hosts.push_back(next->address.value());
+        lab::options mail;
+        mail.dir = options.dir / "mail";
+        mail.hosts = {options.hosts.front()};
         asio::io_context io(1);
-        lab::world world(io.get_executor(), std::move(options));
-        asio::co_spawn(io, world.serve(), [](std::exception_ptr why) {
+        fair_share const for_ssh(io.get_executor()), for_mail(io.get_executor());
+        lab::world hosts_world(for_ssh.executor(), std::move(options));
+        lab::world mail_world(for_mail.executor(), std::move(mail));
+        auto const rethrow = [](std::exception_ptr why) {
             if (why) std::rethrow_exception(why);
-        });
-        std::printf("ready %u %u\n", world.ssh_port(), world.smtp_port());
+        };
+        asio::co_spawn(for_ssh.executor(), hosts_world.serve(), rethrow);
+        asio::co_spawn(for_mail.executor(), mail_world.serve(), rethrow);
+        std::printf("ready %u %u\n", hosts_world.ssh_port(), mail_world.smtp_port());
         std::fflush(stdout);
         io.run();
     } catch (std::exception const& why) {
