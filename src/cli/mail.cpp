@@ -73,9 +73,10 @@ smtp::outgoing message_of(words const& said) {
     }
 }
 
-awaitable<smtp::receipt> relay(server_words server, smtp::options how, smtp::outgoing one) {
+awaitable<smtp::receipt> relay(environment& here, server_words server, smtp::options how,
+                               smtp::outgoing one) {
     auto executor = co_await asio::this_coro::executor;
-    auto located = locate(std::move(server), std::move(how));
+    auto located = locate(here, std::move(server), std::move(how));
     auto to = co_await std::move(located);
     smtp::client relay(executor, std::move(to));
     auto sent = co_await relay.send(std::move(one));
@@ -93,22 +94,16 @@ smtp::direct_options direct_options_for(server_words const& given, smtp::options
     return how;
 }
 
-/// Everybody has the message, or will have it from the spool.
-bool is_settled(words const& said, smtp::receipt const& sent) {
-    auto const kept = said.direct.spool.empty() ? 0 : sent.count(smtp::status::deferred);
-    return sent.count(smtp::status::accepted) + kept == sent.recipients.size();
-}
-
 awaitable<int> deliver(environment& here, words said, smtp::options how, smtp::outgoing one) {
     mail_report report(here);
     int code = all_well;
     try {
         auto sending = said.direct.direct ? send_direct(here, said.direct,
                                                         direct_options_for(said.server, how), one)
-                                          : relay(said.server, std::move(how), one);
+                                          : relay(here, said.server, std::move(how), one);
         auto const sent = co_await std::move(sending);
         report.show(sent);
-        if (!is_settled(said, sent)) code = some_failed;
+        if (!is_settled(said.direct, sent)) code = some_failed;
     } catch (error const& e) {
         here.log().log(severity::error, "", e.what());
         bool const denied = e.code() == smtp::errc::auth_denied;
@@ -189,12 +184,15 @@ int run_mail(environment& here, words const& said) {
         }
         auto defaults = said.letter;
         if (!said.subject.empty()) defaults.subject = said.subject;
-        return run_batch(here, said.batch, said.server, std::move(how), defaults, key,
-                         said.dry_run);
+        if (said.dry_run) return print_batch(here, said.batch, defaults, key);
+        if (said.direct.direct)
+            return run_direct_batch(here, said.batch, said.direct,
+                                    direct_options_for(said.server, how), defaults, key);
+        return run_batch(here, said.batch, said.server, std::move(how), defaults, key);
     }
     auto one = message_of(said);
     if (said.dry_run) {
-        here.out().raw(shown_text(one));
+        show_text(one, [&](std::string_view text) { here.out().raw(text); });
         return all_well;
     }
     return here.run(deliver(here, said, std::move(how), std::move(one)));
@@ -236,7 +234,8 @@ void add_batch(CLI::App& verb, batch_words& batch) {
                     "Send a message for each line of JSON in FILE (- is stdin): from, to, cc, bcc, "
                     "reply_to, subject, text, html, attachments, inline, headers")
         ->type_name("FILE");
-    verb.add_option("-j,--jobs", batch.jobs, "Connections of a batch; the default is 20")
+    verb.add_option("-j,--jobs", batch.jobs,
+                    "Connections of a batch, with --direct messages at a time; the default is 20")
         ->check(CLI::Range(1, 100'000))
         ->type_name("N");
     verb.add_option("--rate", batch.rate, "Messages of a batch in a second; the default is any")

@@ -3,6 +3,7 @@
 #include "cli/line_reader.hpp"
 #include "cli/mail_report.hpp"
 
+#include <trawl/limiter.hpp>
 #include <trawl/queue.hpp>
 #include <trawl/task_group.hpp>
 
@@ -110,13 +111,24 @@ public:
         : here_(here), words_(words), reader_(words.file, defaults, signer), report_(here),
           ready_(std::max<std::size_t>(words.jobs, 16)) {}
 
+    /// Over connections to one server.
     awaitable<int> run(server_words server, smtp::options how) {
+        auto relaying = relay(std::move(server), std::move(how));
+        return conclude(std::move(relaying));
+    }
+    /// To the servers of the recipients' domains.
+    awaitable<int> run(direct_words said, smtp::direct_options how) {
+        auto delivering = deliver(std::move(said), std::move(how));
+        return conclude(std::move(delivering));
+    }
+
+private:
+    /// Awaits `sending`, and tells what it did not come to.
+    awaitable<int> conclude(awaitable<> sending) {
         try {
-            auto located = locate(std::move(server), std::move(how));
-            auto to = co_await std::move(located);
             auto const body = [&](task_group& group) -> awaitable<> {
                 group.spawn_background(flush_on_time());
-                co_await send(std::move(to));
+                co_await std::move(sending);
             };
             co_await with_group(body);
         } catch (error const& e) { // there is no such server
@@ -137,32 +149,68 @@ public:
         co_return code;
     }
 
-private:
     int exit_code() const {
         if (denied_ && report_.unheard()) return bad_secret;
         if (unreached_ || report_.unheard()) return nothing_reached;
-        return failed_ || !report_.all_accepted() ? some_failed : all_well;
+        return failed_ ? some_failed : all_well;
     }
 
-    awaitable<> send(smtp::options to) {
+    void ended(std::uint64_t line, smtp::receipt const& sent) {
+        under_way_.erase(line);
+        denied_ |= sent.failure == smtp::errc::auth_denied;
+        failed_ |= !is_settled(direct_, sent);
+        report_.show(line, sent);
+    }
+
+    awaitable<> relay(server_words server, smtp::options how) {
+        auto located = locate(here_, std::move(server), std::move(how));
+        auto to = co_await std::move(located);
         auto const executor = co_await asio::this_coro::executor;
         smtp::pool_options with;
         with.connections = words_.jobs;
         with.messages = words_.per_connection;
         with.per_second = words_.rate;
         smtp::pool pool(executor, std::move(to), with);
-        std::function<void(std::uint64_t, smtp::receipt)> const done = [this](std::uint64_t line,
-                                                                              smtp::receipt sent) {
-            under_way_.erase(line);
-            denied_ |= sent.failure == smtp::errc::auth_denied;
-            report_.show(line, sent);
-        };
+        std::function<void(std::uint64_t, smtp::receipt)> const done =
+            [this](std::uint64_t line, smtp::receipt sent) { ended(line, sent); };
         auto const body = [&](task_group& group) -> awaitable<> {
             group.spawn(read());
             co_await pool.send_all(ready_, done);
         };
         co_await with_group(body);
         co_await pool.quit();
+    }
+
+    awaitable<> deliver(direct_words said, smtp::direct_options how) {
+        direct_ = said;
+        how.domains = std::max(how.domains, words_.jobs);
+        how.each_exchanger.messages = words_.per_connection;
+        if (words_.rate > 0) pace_.emplace(words_.rate);
+        auto opening = direct_sender::open(here_, std::move(said), std::move(how));
+        auto const by = co_await std::move(opening);
+        auto const body = [&](task_group& group) -> awaitable<> {
+            group.spawn(read());
+            for (std::size_t i = 0; i < words_.jobs; ++i) group.spawn(deliver_some(*by));
+            co_return;
+        };
+        co_await with_group(body);
+        co_await by->quit();
+    }
+
+    awaitable<> deliver_some(direct_sender& by) {
+        for (;;) {
+            auto one = co_await ready_.pop();
+            if (!one) break;
+            auto const line = one->tag;
+            auto sent = everybody(*one, smtp::status::deferred, "");
+            try {
+                auto sending = by.send(std::move(*one));
+                sent = co_await std::move(sending);
+            } catch (error const& e) { // nobody has it
+                for (auto& to : sent.recipients) to.text = e.what();
+            }
+            ended(line, sent);
+        }
     }
 
     awaitable<> read() {
@@ -180,12 +228,13 @@ private:
                 if (one.message)
                     co_await hand_over(std::move(*one.message));
                 else
-                    report_.refuse(one.line, one.fault);
+                    failed_ = true, report_.refuse(one.line, one.fault);
         }
         ready_.close();
     }
 
     awaitable<> hand_over(smtp::outgoing one) {
+        if (pace_) co_await pace_->turn();
         auto const line = one.tag;
         under_way_[line] =
             everybody(one, smtp::status::unknown, "stopped before the server had answered");
@@ -205,7 +254,9 @@ private:
     mail_report report_;
     queue<smtp::outgoing> ready_;
     std::map<std::uint64_t, smtp::receipt>
-        under_way_; ///< by line: what is said when we are stopped
+        under_way_;       ///< by line: what is said when we are stopped
+    direct_words direct_; ///< without a relay
+    std::optional<pacer> pace_;
     bool failed_ = false, unreached_ = false, denied_ = false;
 };
 
@@ -222,6 +273,8 @@ std::string mbox(std::string_view text) {
     return made += '\n';
 }
 
+} // namespace
+
 int print_batch(environment& here, batch_words const& words, letter_parts const& defaults,
                 dkim_key const& signer) {
     batch_reader reader(words.file, defaults, signer);
@@ -235,14 +288,17 @@ int print_batch(environment& here, batch_words const& words, letter_parts const&
     return report.all_accepted() ? all_well : some_failed;
 }
 
-} // namespace
-
 int run_batch(environment& here, batch_words const& words, server_words const& server,
-              smtp::options how, letter_parts const& defaults, dkim_key const& signer,
-              bool dry_run) {
-    if (dry_run) return print_batch(here, words, defaults, signer);
+              smtp::options how, letter_parts const& defaults, dkim_key const& signer) {
     batch all(here, words, defaults, signer);
     return here.run(all.run(server, std::move(how)));
+}
+
+int run_direct_batch(environment& here, batch_words const& words, direct_words const& direct,
+                     smtp::direct_options how, letter_parts const& defaults,
+                     dkim_key const& signer) {
+    batch all(here, words, defaults, signer);
+    return here.run(all.run(direct, std::move(how)));
 }
 
 } // namespace trawl::cli

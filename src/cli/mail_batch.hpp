@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cli/environment.hpp"
+#include "cli/mail_direct.hpp"
 #include "cli/mail_letter.hpp"
 #include "cli/mail_server.hpp"
 
@@ -19,7 +20,15 @@ struct batch_words {
 /// code. A line that is no message costs none of the others anything. Holds a bounded number of
 /// messages, however many lines there are.
 int run_batch(environment& here, batch_words const& words, server_words const& server,
-              smtp::options how, letter_parts const& defaults, dkim_key const& signer,
-              bool dry_run);
+              smtp::options how, letter_parts const& defaults, dkim_key const& signer);
+
+/// The same without a relay, `words.jobs` messages at a time.
+int run_direct_batch(environment& here, batch_words const& words, direct_words const& direct,
+                     smtp::direct_options how, letter_parts const& defaults,
+                     dkim_key const& signer);
+
+/// Prints the messages as an mbox instead.
+int print_batch(environment& here, batch_words const& words, letter_parts const& defaults,
+                dkim_key const& signer);
 
 } // namespace trawl::cli

@@ -183,10 +183,29 @@ smtp::outgoing forward(std::string_view bytes, std::string const& from,
     return one;
 }
 
+void show_text(smtp::outgoing const& one, std::function<void(std::string_view)> const& put) {
+    auto const from = one.content(mime::transport::utf8);
+    // Whole lines, so that no character is cut in two, unless one is very long.
+    constexpr std::size_t longest_line = 1 << 20;
+    std::string block(65536, '\0'), rest;
+    bool ended = false; // what was put last is the end of a line
+    for (auto size = block.size(); size == block.size();) {
+        size = from->read(block);
+        auto const fresh = block.begin() + static_cast<std::ptrdiff_t>(size);
+        rest.append(block.begin(), std::remove(block.begin(), fresh, '\r'));
+        auto whole = rest.rfind('\n') + 1;
+        if (whole == 0 && rest.size() >= longest_line) whole = rest.size();
+        if (whole == 0) continue;
+        put(std::string_view(rest).substr(0, whole));
+        ended = rest[whole - 1] == '\n';
+        rest.erase(0, whole);
+    }
+    if (!rest.empty() || !ended) put(rest + '\n');
+}
+
 std::string shown_text(smtp::outgoing const& one) {
-    auto text = mime::read_all(*one.content(mime::transport::utf8));
-    std::erase(text, '\r');
-    if (!text.ends_with('\n')) text += '\n';
+    std::string text;
+    show_text(one, [&](std::string_view piece) { text += piece; });
     return text;
 }
 

@@ -5,6 +5,7 @@
 #include <trawl/smtp.hpp>
 
 #include <memory>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -43,6 +44,8 @@ smtp::outgoing forward(std::string_view bytes, std::string const& from,
 
 /// The message for a reader's eyes, with LF line ends.
 std::string shown_text(smtp::outgoing const& one);
+/// The same a piece at a time, so that a message of any size costs no memory.
+void show_text(smtp::outgoing const& one, std::function<void(std::string_view)> const& put);
 
 /// "ID=FILE" and "NAME: VALUE" of the command line. Throw usage_error.
 std::pair<std::string, std::string> parse_inline(std::string const& text);

@@ -147,7 +147,7 @@ smtp::options server_options(server_words const& given, environment& here) {
     return how;
 }
 
-awaitable<smtp::options> locate(server_words given, smtp::options how) {
+awaitable<smtp::options> locate(environment& here, server_words given, smtp::options how) {
     bool local = is_path(given.server);
     std::optional<std::uint16_t> port;
     if (!local) {
@@ -160,7 +160,17 @@ awaitable<smtp::options> locate(server_words given, smtp::options how) {
     }
     if (given.tls.empty()) how.tls = local ? smtp::tls::none : smtp::tls::required;
     how.port = port.value_or(how.tls == smtp::tls::implicit ? 465 : given.lmtp ? 24 : 25);
+    bool const verified = how.tls == smtp::tls::required || how.tls == smtp::tls::implicit;
+    if (verified && how.pinned_keys.empty()) co_await read_authorities(here, how.ca_file);
     co_return how;
+}
+
+awaitable<> read_authorities(environment& here, std::string ca_file) {
+    auto work = [file = std::move(ca_file)] { net::load_authorities(file); };
+    try {
+        co_await here.blocking().run(std::move(work));
+    } catch (error const&) { // every connection would say it
+    }
 }
 
 bool is_unreached(error const& e) {

@@ -29,7 +29,11 @@ void add_server(CLI::App& verb, server_words& into);
 smtp::options server_options(server_words const& given, environment& here);
 
 /// `how` with the server's addresses, and with TLS and port as they are usual there.
-awaitable<smtp::options> locate(server_words given, smtp::options how);
+awaitable<smtp::options> locate(environment& here, server_words given, smtp::options how);
+
+/// Reads the authorities of `ca_file` (empty: the system's) on the pool, so that no connection has to
+/// do it on the loop. What is wrong with them is left to that connection to say.
+awaitable<> read_authorities(environment& here, std::string ca_file);
 
 /// True for a failure before the server has said a word.
 bool is_unreached(error const& e);

@@ -215,7 +215,7 @@ awaitable<int> hand_over(environment& here, server_words server, smtp::options h
                          smtp::outgoing one) {
     try {
         auto const executor = co_await asio::this_coro::executor;
-        auto located = locate(std::move(server), std::move(how));
+        auto located = locate(here, std::move(server), std::move(how));
         auto to = co_await std::move(located);
         smtp::client relay(executor, std::move(to));
         auto const sent = co_await relay.send(std::move(one));

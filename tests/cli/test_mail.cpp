@@ -1,5 +1,7 @@
+#include "cli/mail_letter.hpp"
 #include "cli/sendmail.hpp"
 #include "cli/verb.hpp"
+#include "mail/memory.hpp"
 #include "mail/peers.hpp"
 #include "test.hpp"
 
@@ -7,6 +9,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <sstream>
@@ -200,6 +203,47 @@ TEST_CASE("trawl mail --dry-run prints the message and sends nothing", "[cli]") 
     CHECK(done.out.find("To: bob") != std::string::npos);
     CHECK(done.out.find("hidden") == std::string::npos);
     CHECK(done.out.ends_with("\n\ntext\n"));
+}
+
+TEST_CASE("a dry run costs no memory, however large the message is", "[cli]") {
+    test::temporary_folder folder;
+    auto const file = (folder.path / "big.zip").string();
+    test::write_file(file, "begin");
+    std::filesystem::resize_file(file, 64'000'000); // sparse
+    smtp::outgoing one;
+    one.content = [&](mime::transport way) {
+        mime::message letter;
+        letter.from("a@b.example").to("c@d.example").text("x").attach(std::filesystem::path(file));
+        return letter.open(way);
+    };
+    test::forget_peak();
+    auto const before = test::memory("VmRSS");
+    std::size_t size = 0, longest = 0;
+    bool whole_lines = true;
+    cli::show_text(one, [&](std::string_view piece) {
+        size += piece.size();
+        longest = std::max(longest, piece.size());
+        whole_lines &= piece.ends_with('\n') && piece.find('\r') == piece.npos;
+    });
+    CHECK(size > 64'000'000 * 4 / 3);
+    CHECK(longest < 200'000);
+    CHECK(whole_lines);
+    CHECK((!test::memory_is_ours || test::memory("VmHWM") - before < 4000));
+}
+
+TEST_CASE("a message without an end of line is shown with one", "[cli]") {
+    auto const shown = [](std::string text) {
+        return cli::shown_text(smtp::outgoing::of({}, std::move(text)));
+    };
+    CHECK(shown("") == "\n");
+    CHECK(shown("a") == "a\n");
+    CHECK(shown("a\r\n") == "a\n");
+    CHECK(shown("a\r\n\r\nb") == "a\n\nb\n");
+    std::string const line(70'000, 'x'); // longer than what is read at a time
+    CHECK(shown(line + "\r\n" + line) == line + '\n' + line + '\n');
+    std::string const long_line(3'000'000, 'x'); // longer than is waited for
+    CHECK(shown(long_line) == long_line + '\n');
+    CHECK(shown(long_line + "\r\n\r\n") == long_line + "\n\n");
 }
 
 TEST_CASE("trawl mail --trace shows the dialogue on stderr and not the message", "[cli]") {

@@ -176,6 +176,52 @@ TEST_CASE("trawl mail --flush sends what is due", "[cli]") {
     });
 }
 
+TEST_CASE("trawl mail --direct --batch sends each line to the servers of its recipients", "[cli]") {
+    auto const story = [](world& here) -> awaitable<> {
+        auto const file = (here.folder.path / "batch").string();
+        write_file(file, R"({"to": ["x@d.example", "later@d.example"], "text": "one"}
+{"to": ["x@gone.example"], "text": "two"}
+no message
+{"to": ["y@d.example"], "text": "four"}
+)");
+        auto words = here.words({"--direct", "--batch", file, "-f", "a@b.example", "-s", "s"});
+        auto const sent = co_await mail(std::move(words), true);
+        CHECK(sent.code == cli::some_failed);
+        CHECK(sent.out.find(R"("recipient":"y@d.example","status":"accepted")") !=
+              std::string::npos);
+        CHECK(sent.out.find(R"("recipient":"later@d.example","status":"deferred")") !=
+              std::string::npos);
+        CHECK(sent.out.find(R"("recipient":"x@gone.example","status":"refused")") !=
+              std::string::npos);
+        CHECK(sent.out.find(R"("targets":4,"accepted":2,"refused":1,"deferred":1,)") !=
+              std::string::npos);
+        CHECK(here.host.messages.size() == 2);
+    };
+    run_mail(story, later);
+}
+
+TEST_CASE("what a batch is deferred waits in the spool, and that is well", "[cli]") {
+    auto const story = [](world& here) -> awaitable<> {
+        auto const file = (here.folder.path / "batch").string();
+        auto const spool = here.folder.path / "spool";
+        std::string lines;
+        for (int i = 0; i < 20; ++i)
+            lines += R"({"to": ["x@d.example", "later@d.example"], "text": "one"})"
+                     "\n";
+        write_file(file, lines);
+        auto words = here.words({"--direct", "--spool", spool.string(), "--batch", file, "-j", "3",
+                                 "-f", "a@b.example", "-s", "s"});
+        auto const sent = co_await mail(std::move(words), true);
+        CHECK(sent.code == cli::all_well);
+        CHECK(sent.out.find(R"("targets":40,"accepted":20,"refused":0,"deferred":20,)") !=
+              std::string::npos);
+        CHECK(here.host.messages.size() == 20);
+        auto const waiting = std::filesystem::directory_iterator(spool / "queue");
+        CHECK(std::distance(begin(waiting), end(waiting)) == 20);
+    };
+    run_mail(story, later);
+}
+
 TEST_CASE("words that do not go with --direct and --flush are mistakes", "[cli]") {
     run_mail([](world&) -> awaitable<> {
         std::vector<std::vector<std::string>> const all{
@@ -183,6 +229,8 @@ TEST_CASE("words that do not go with --direct and --flush are mistakes", "[cli]"
             {"--direct", "--server", "mx", "-f", "a@b.example", "x@d.example"},
             {"--direct", "--tls", "implicit", "-f", "a@b.example", "x@d.example"},
             {"--direct", "--flush", "s"},
+            {"--flush", "s", "--batch", "b"},
+            {"--direct", "--sts-cache", "s", "-f", "a@b.example", "x@d.example"},
             {"--direct", "x@d.example"}};
         for (auto words : all) {
             auto const ended = co_await mail(std::move(words));
