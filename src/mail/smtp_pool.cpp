@@ -24,7 +24,7 @@ struct pool::state {
             withheld.push_back(places.try_acquire());
     }
 
-    /// The server took one more: twice as many may try.
+    /// The server took one: another may try, so that as many as at first are on their way.
     void grow() {
         if (!withheld.empty()) withheld.pop_back();
     }
