@@ -79,7 +79,8 @@ public:
 /// connections without QUIT.
 class direct {
 public:
-    /// With mta_sts it reads the authorities, if this process has not yet: that blocks for some 50 ms.
+    /// With mta_sts it reads the authorities, unless this process has (net::load_authorities): that
+    /// blocks for some 40 ms.
     /// Throws error: errc::bad_value for tls::implicit and for a folder without a pool; what is wrong
     /// with ca_file, and with the folder.
     direct(asio::any_io_executor executor, dns::resolver& names, direct_options how);

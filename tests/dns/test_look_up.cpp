@@ -199,6 +199,31 @@ TEST_CASE("a third of the packets may be lost", "[dns]") {
     });
 }
 
+TEST_CASE("questions of every length leave together, and each arrives once and whole", "[dns]") {
+    auto const script = [](query const& q) -> answer {
+        auto const last = static_cast<unsigned char>(q.name.size());
+        return {{.records = {{q.name, name_server::a, {10, 0, 0, last}}}}};
+    };
+    with_server(script, [](name_server& server) -> awaitable<> {
+        auto executor = co_await asio::this_coro::executor;
+        auto how = asking(server);
+        how.timeout = 10s; // nothing is repeated
+        resolver dns(executor, how);
+        auto const ask = [&](int i) -> awaitable<> {
+            auto name = std::string(static_cast<std::size_t>(1 + i % 60), 'x');
+            name += std::to_string(i / 60) + ".example";
+            auto const found = co_await dns.look_up(name, type::a);
+            CHECK(joined(found) == "10.0.0." + std::to_string(name.size()));
+        };
+        auto const body = [&](task_group& group) -> awaitable<> {
+            for (int i = 0; i < 240; ++i) group.spawn(ask(i));
+            co_return;
+        };
+        co_await trawl::with_group(body);
+        CHECK(server.asked().size() == 240);
+    });
+}
+
 TEST_CASE("short names are completed by choice", "[dns]") {
     with_server(both, [](name_server& server) -> awaitable<> {
         auto executor = co_await asio::this_coro::executor;

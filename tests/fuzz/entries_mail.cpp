@@ -6,6 +6,7 @@
 #include "mail/smtp_dialogue.hpp"
 #include "mail/spool_entry.hpp"
 #include "mail/sts.hpp"
+#include "mail/sts_files.hpp"
 
 #include <trawl/error.hpp>
 #include <trawl/mime.hpp>
@@ -282,6 +283,17 @@ void run_sts(std::string_view input) {
         for (auto const& pattern : policy->mx)
             require(policy->has(pattern.starts_with("*.") ? "x" + pattern.substr(1) : pattern),
                     "a pattern that does not stand for itself");
+    }
+    kept_policy const fresh{"1", std::string(input), 5};
+    auto const again = read_kept_policy(write_kept_policy("d.example", fresh), "d.example");
+    require(again.text == input && again.until == 5, "a policy's file that does not say it");
+    try {
+        auto const kept = read_kept_policy(input, "d.example");
+        auto const twice = read_kept_policy(write_kept_policy("d.example", kept), "d.example");
+        require(twice.text == kept.text && twice.id == kept.id && twice.until == kept.until,
+                "a policy's file means something else when it is written again");
+    } catch (error const& e) {
+        require(e.code() == std::errc::bad_message, "not refused as a damaged file");
     }
     auto const id = sts_id_of(input);
     require(!id || (!id->empty() && id->size() <= 32), "an id out of range");
