@@ -129,11 +129,12 @@ TEST_CASE("encrypted backups are read with their key and nothing is without, her
         texts login;
     };
     auto const folder = (here.folder / "local").string();
-    for (auto const& [where, login] :
-         std::vector<place>{{folder, {}}, {here.url("127.0.0.1"), here.with({})}}) {
+    std::vector<place> const places{{folder, {}}, {here.url("127.0.0.1"), here.with({})}};
+    for (auto const& at : places) {
+        auto const& where = at.where;
         INFO(where);
-        auto const verb = [&, &where = where, &login = login](texts words) {
-            words.insert(words.end(), login.begin(), login.end());
+        auto const verb = [&](texts words) {
+            words.insert(words.end(), at.login.begin(), at.login.end());
             return here.backup(std::move(words));
         };
         CHECK(verb({"run", here.source.string(), where, "--encrypt", here.key}).code ==
@@ -149,7 +150,7 @@ TEST_CASE("encrypted backups are read with their key and nothing is without, her
         CHECK(verb({"list", where, "--key", other}).code == cli::bad_secret);
         CHECK(verb({"cat", where, "log", "--key", here.key}).out == read_text(here.source / "log"));
         CHECK(verb({"verify", where, "--key", here.key}).code == cli::all_well);
-        auto const out = here.folder / ("out" + std::to_string(login.size()));
+        auto const out = here.folder / ("out" + std::to_string(at.login.size()));
         CHECK(verb({"restore", where, out.string(), "--key", other}).code == cli::bad_secret);
         CHECK_FALSE(fs::exists(out));
         CHECK(verb({"restore", where, out.string(), "--key", here.key}).code == cli::all_well);
