@@ -35,12 +35,38 @@ struct ignore_level {
 
 struct folder_found;
 
+/// A name and its facts, in half the room of an entry: all of a tree are in memory at a time, until
+/// they are entries.
 struct found {
-    entry what;
-    std::uint64_t device = 0;
-    nlink_t links = 1;
+    std::string leaf;
+    std::unique_ptr<std::string> link; ///< of a symlink
+    std::uint64_t size = 0, inode = 0, device = 0, on_device = 0;
+    std::int64_t mtime_ns = 0, ctime_ns = 0;
+    std::uint32_t mode = 0, uid = 0, gid = 0;
+    file_type type = file_type::regular;
+    bool several = false;          ///< may have other names
     folder_found* below = nullptr; ///< of a folder that is walked
+
+    void keep(entry const& e) {
+        size = e.size, inode = e.inode, device = e.device;
+        mtime_ns = e.mtime_ns, ctime_ns = e.ctime_ns;
+        mode = e.mode, uid = e.uid, gid = e.gid, type = e.type;
+    }
+    void tell(entry& e) const {
+        e.size = size, e.inode = inode, e.device = device;
+        e.mtime_ns = mtime_ns, e.ctime_ns = ctime_ns;
+        e.mode = mode, e.uid = uid, e.gid = gid, e.type = type;
+        if (link) e.link = *link;
+    }
 };
+
+/// "folder/leaf"; of what is in the source itself "leaf".
+void join(std::string& into, std::string const& folder, std::string const& leaf) {
+    into.reserve(folder.size() + 1 + leaf.size());
+    into = folder;
+    if (!folder.empty()) into += '/';
+    into += leaf;
+}
 
 /// A folder and, once it has been read, what is in it. Owned by the walk, at one place for good.
 struct folder_found {
@@ -213,7 +239,7 @@ void walker::state::read(folder_found& folder, tidings& news, std::stop_token co
             folder.names.push_back(std::move(f));
     }
     std::sort(folder.names.begin(), folder.names.end(),
-              [](found const& a, found const& b) { return a.what.path < b.what.path; });
+              [](found const& a, found const& b) { return a.leaf < b.leaf; });
     hand_over(folder);
 }
 
@@ -256,11 +282,8 @@ bool walker::state::leaves_out(std::string_view path, bool is_folder,
 // False when the name is not to be in the backup or could not be looked at.
 bool walker::state::look_at(int folder, std::string const& parent, std::string const& leaf,
                             ignore_level const* level, found& into, tidings& news) const {
-    auto& e = into.what;
-    e.path.reserve(parent.size() + 1 + leaf.size());
-    e.path = parent;
-    if (!parent.empty()) e.path += '/';
-    e.path += leaf;
+    entry e;
+    join(e.path, parent, leaf);
     struct stat facts {};
     std::uint64_t attributes = 0;
     if (!facts_of(folder, leaf.c_str(), facts, attributes))
@@ -277,11 +300,13 @@ bool walker::state::look_at(int folder, std::string const& parent, std::string c
         ++news.excluded;
         return false;
     }
-    into.device = facts.st_dev;
-    into.links = facts.st_nlink;
+    into.leaf = leaf;
+    into.keep(e);
+    into.on_device = facts.st_dev;
+    into.several = facts.st_nlink > 1;
     if (e.type == file_type::symlink) {
         if (auto target = link_target(folder, leaf))
-            e.link = std::move(*target);
+            into.link = std::make_unique<std::string>(std::move(*target));
         else
             return news.cannot(e.path, errno), false;
     }
@@ -292,10 +317,10 @@ bool walker::state::look_at(int folder, std::string const& parent, std::string c
 void walker::state::hand_over(folder_found& folder) {
     std::lock_guard const lock(guard);
     for (auto& f : folder.names) {
-        if (f.what.type != file_type::folder) continue;
-        if (rules.one_file_system && f.device != device) continue;
+        if (f.type != file_type::folder) continue;
+        if (rules.one_file_system && f.on_device != device) continue;
         auto& below = folders.emplace_back();
-        below.path = f.what.path;
+        join(below.path, folder.path, f.leaf);
         below.ignored = folder.ignored;
         f.below = &below;
         waiting.push_back(&below);
@@ -315,13 +340,13 @@ void walker::state::in_order(Take take) {
     while (!stack.empty()) {
         auto& [from, next] = stack.back();
         if (next == from->names.size()) {
-            from->names = {};
+            from->names = std::vector<found>(); // "= {}" would keep its memory
             stack.pop_back();
             continue;
         }
         auto& f = from->names[next++];
         auto* const below = f.below;
-        take(f);
+        take(from->path, f);
         if (below) stack.push_back({below});
     }
 }
@@ -335,14 +360,15 @@ walked walker::result() {
     result.entries.push_back(std::move(s.top));
     // The first path of an inode holds the content, the others are links to it.
     std::map<std::pair<std::uint64_t, std::uint64_t>, std::size_t> leaders;
-    s.in_order([&](found& f) {
-        if (f.what.type == file_type::regular && f.links > 1) {
-            auto const [at, first] =
-                leaders.try_emplace({f.device, f.what.inode}, result.entries.size());
-            f.what.hard_link = !first;
-            if (!first) f.what.link = result.entries[at->second].path;
-        }
-        result.entries.push_back(std::move(f.what));
+    s.in_order([&](std::string const& folder, found const& f) {
+        auto& e = result.entries.emplace_back();
+        join(e.path, folder, f.leaf);
+        f.tell(e);
+        if (f.type != file_type::regular || !f.several) return;
+        auto const [at, first] =
+            leaders.try_emplace({f.on_device, f.inode}, result.entries.size() - 1);
+        e.hard_link = !first;
+        if (!first) e.link = result.entries[at->second].path;
     });
     result.unread = std::move(s.all.unread);
     std::sort(result.unread.begin(), result.unread.end());
