@@ -1,18 +1,18 @@
 #!/bin/bash
-# Backups side by side, in one run, of one tree: trawl (default, fast, zstd), GNU tar -g with gzip, pigz, igzip and zstd,
-# bsdtar, borg and restic, as far as they are installed.
+# Backups side by side, in one run, of one tree: trawl (default, fast, zstd, --append-delta), GNU tar -g with gzip, pigz,
+# igzip and zstd, bsdtar, borg, restic, dar, duplicity, as far as they are installed, and threaded/backup.py (fulls only).
 #
-#     bench/backup.sh [-n ROUNDS] [-f FILES] [-m MEGABYTES] [-t TREE] [TRAWL]
+#     bench/backup.sh [-n ROUNDS] [-f FILES] [-m MEGABYTES] [-t TREE] [-o TOOL,...] [TRAWL]
 #
-# -n 3, -f 36000, -m 500; -t: a tree made before (backup_tree.py), which is changed. Each round: a full backup, one of the
+# -n 3, -f 36000, -m 500; -t: a tree made before (backup_tree.py), which is changed; -o: only these. Each round: a full backup, one of the
 # unchanged tree, 1 % of work on it, one of that, and a restore of the latest state. Trees and archives are in $TMPDIR, or
 # in /dev/shm, so that no disk is measured. CPU is that of all processes of a backup. Restic encrypts, borg and restic
 # deduplicate, tar does not hash.
 here=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")" && pwd -P) || exit 1
-rounds=3 files=36000 megabytes=500 tree=''
-while getopts n:f:m:t: option; do
+rounds=3 files=36000 megabytes=500 tree='' only=''
+while getopts n:f:m:t:o: option; do
     case $option in
-    n) rounds=$OPTARG ;; f) files=$OPTARG ;; m) megabytes=$OPTARG ;; t) tree=$OPTARG ;;
+    n) rounds=$OPTARG ;; f) files=$OPTARG ;; m) megabytes=$OPTARG ;; t) tree=$OPTARG ;; o) only=,$OPTARG, ;;
     *) sed -n '5p;7,10s/^# \?//p' "$0" >&2; exit 2 ;;
     esac
 done
@@ -34,9 +34,10 @@ export RESTIC_REPOSITORY=$work/restic RESTIC_PASSWORD=bench RESTIC_CACHE_DIR=$wo
 
 # One tool: make NUMBER makes a backup into $to, back brings the latest state into the folder $out. Scripts for sh.
 declare -A make back begin
-for level in default fast zstd; do
-    options="--level $level" suffix=''
+for level in default fast zstd append; do
+    options="--level $level"
     [[ $level == zstd ]] && options=--zstd
+    [[ $level == append ]] && options=--append-delta
     make[trawl-$level]="$trawl backup run -q $tree \$to --name b --full-on never $options"
     back[trawl-$level]="$trawl backup restore -q \$to \$out"
 done
@@ -65,9 +66,24 @@ if type -P restic >/dev/null; then
     make[restic]="cd $tree && restic backup -q ."
     back[restic]="restic restore -q latest --target \$out"
 fi
+if type -P dar >/dev/null; then
+    make[dar]="dar -Q -q -c \$to/\$number -R $tree -zgzip:6 \$(test \$number = 1 || echo -A \$to/\$((number - 1)))"
+    back[dar]="for each in \$(ls \$to/*.dar | sort -V); do dar -Q -q -w -O -x \${each%.1.dar} -R \$out; done"
+else
+    say 'no dar'
+fi
+if type -P duplicity >/dev/null; then
+    flags="--no-encryption --archive-dir $work/duplicity-cache"
+    make[duplicity]="duplicity $flags $tree file://\$to"
+    back[duplicity]="duplicity restore --force $flags file://\$to \$out"
+else
+    say 'no duplicity'
+fi
+make[python]="python3 $here/threaded/backup.py $tree \$to"
 order=()
-for tool in trawl-default tar-gzip tar-pigz trawl-fast tar-igzip trawl-zstd tar-zstd bsdtar-zstd borg restic; do
-    [[ ${make[$tool]-} ]] && order+=("$tool")
+for tool in trawl-default tar-gzip tar-pigz trawl-fast tar-igzip trawl-zstd tar-zstd trawl-append bsdtar-zstd borg restic dar \
+    duplicity python; do
+    [[ ${make[$tool]-} && (! $only || $only == *",$tool,"*) ]] && order+=("$tool")
 done
 
 store() { case $1 in borg) echo "$work/borg" ;; restic) echo "$work/restic" ;; *) echo "$work/$1" ;; esac; }
@@ -78,12 +94,16 @@ measure() { # WORKLOAD TOOL SCRIPT
     echo "$1 $2 $("$work/measure" 600 /dev/null env to="$work/$2" out="$work/out" number="$number" sh -c "$3")" \
         $(($(size "$2") - ${before:-0}))
 }
-each() { for tool in "${order[@]}"; do measure "$1" "$tool" "${make[$tool]}"; done; }
+each() {
+    for tool in "${order[@]}"; do
+        [[ $1 == full || ${back[$tool]-} ]] && measure "$1" "$tool" "${make[$tool]}"
+    done
+}
 
 for ((round = 1; round <= rounds; ++round)); do
     say "round $round of $rounds"
     for tool in "${order[@]}"; do
-        rm -rf "$(store "$tool")" "$work/restic-cache" "$work/borg-base" && mkdir "$work/$tool"
+        rm -rf "$(store "$tool")" "$work"/{restic-cache,borg-base,duplicity-cache} && mkdir "$work/$tool"
         [[ ${begin[$tool]-} ]] && { rmdir "$work/$tool"; sh -c "${begin[$tool]}" >/dev/null 2>&1; }
     done
     number=1; each full
@@ -92,6 +112,7 @@ for ((round = 1; round <= rounds; ++round)); do
     python3 "$here/backup_tree.py" --change "$tree" $round
     number=3; each '1-percent'
     for tool in "${order[@]}"; do
+        [[ ${back[$tool]-} ]] || continue
         rm -rf "$work/out" && mkdir "$work/out"
         measure restore "$tool" "${back[$tool]}"
     done

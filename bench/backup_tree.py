@@ -3,6 +3,7 @@
 
 Most files are small text: words by Zipf's law, in the manner of sources, configuration and documentation; some are
 records of numbers and binary tables; three large ones are a log, a table, and bytes that do not compress.
+backup_tree.py --small FOLDER FILES: files of 0 to 1,000 bytes, a thousand in a folder.
 backup_tree.py --change FOLDER SEED: a round of work on it: 1 % of the files changed, 0.2 % deleted, 0.2 % renamed,
 0.1 % new, and the log longer.
 """
@@ -123,8 +124,21 @@ def change(folder, seed):
         out.write(w.log(1_000_000))
 
 
+def make_small(folder, files):
+    w = Writer(1)
+    text = w.source(1_000_000)
+    for i in range(files):
+        at = os.path.join(folder, "part%d" % (i // 1000))
+        if i % 1000 == 0:
+            os.makedirs(at)
+        begin = w.rng.randrange(999_000)
+        write(os.path.join(at, "file%d" % i), text[begin : begin + w.rng.randint(0, 1000)], i)
+
+
 if sys.argv[1] == "--change":
     change(sys.argv[2], int(sys.argv[3]))
+elif sys.argv[1] == "--small":
+    make_small(sys.argv[2], int(sys.argv[3]))
 else:
     numbers = [int(a) for a in sys.argv[2:]] + [36000, 500, 1][len(sys.argv) - 2:]
     make(sys.argv[1], *numbers)
