@@ -155,7 +155,8 @@ def _(_):
         last = json.loads(client.communicate(timeout=20)[0].splitlines()[-1])
         assert last["status"] == "cancelled" and last["error"] == "cancelled by DELETE", last
         assert client.returncode == 0, "the stream ends as it should"
-        assert json.loads(s.curl(path)[2])["results"][-1]["status"] == "cancelled"
+        kept = until(lambda: (k := json.loads(s.curl(path)[2])["results"]) and k[-1]["type"] == "summary" and k)
+        assert kept[-1]["status"] == "cancelled", kept
 
 
 @case("so many jobs and no more run at a time")

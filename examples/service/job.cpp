@@ -54,8 +54,9 @@ awaitable<> job::run(toolkit with, line_queue& lines) {
     group_ = nullptr;
     until_ = trawl::clock::now();
     bool const left_alone = failure && trawl::is_cancelled(failure);
+    end_ = state_;
     if (state_ == state::running) { // else cancel() has said it
-        state_ = left_alone ? state::cancelled : failure ? state::failed : state::done;
+        end_ = left_alone ? state::cancelled : failure ? state::failed : state::done;
         if (failure) why_ = left_alone ? "the client left" : trawl::describe(failure);
     }
     if (!left_alone) co_await lines.push(json::serialize(summary()) + "\n");
@@ -70,7 +71,7 @@ awaitable<> job::work(toolkit with, emit out) {
 }
 
 void job::cancel(std::string why) {
-    if (state_ != state::running) return;
+    if (state_ != state::running || end_ != state::running) return;
     state_ = state::cancelled;
     why_ = std::move(why);
     if (group_) group_->cancel();
@@ -98,6 +99,7 @@ json::object job::summary() const {
     record["type"] = "summary";
     record["verb"] = kind_of(what_) == "sweep" ? "ping" : "ssh"; // as its records
     for (auto const& member : description()) record[member.key()] = member.value();
+    record["status"] = name(end_);
     return record;
 }
 

@@ -50,6 +50,11 @@ public:
     /// the summary. Cancelling ends the sweep or the sessions, without a summary.
     trawl::awaitable<> run(toolkit with, line_queue& lines);
 
+    /// All lines have been taken: from now on it is what its summary says.
+    void settle() noexcept {
+        if (state_ == state::running) state_ = end_;
+    }
+
     /// Ends it from outside; its summary says why.
     void cancel(std::string why);
 
@@ -63,7 +68,7 @@ private:
 
     std::uint64_t id_;
     job_spec what_;
-    state state_ = state::running;
+    state state_ = state::running, end_ = state::running;
     std::string why_;
     std::map<std::string, std::uint64_t, std::less<>> counts_;
     trawl::task_group* group_ = nullptr; // while it works

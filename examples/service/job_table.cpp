@@ -82,6 +82,7 @@ awaitable<> job_table::record(std::shared_ptr<entry> one) {
         }
     };
     co_await trawl::with_group(body);
+    one->work.settle();
 }
 
 void job_table::forget_oldest() {
