@@ -70,6 +70,8 @@ struct manifest {
 /// the state itself.
 void serialize(manifest const& state, std::function<void(std::string_view)> const& take);
 std::string serialize(manifest const& state);
+/// The last line, behind `lines` others whose SHA-256 is `sum`.
+std::string end_line(std::uint64_t lines, digest const& sum);
 
 /// Takes a manifest in pieces of any size.
 class manifest_parser {
