@@ -236,6 +236,17 @@ backup::verify_report verify(fs::path const& archives, std::size_t threads) {
     return seen;
 }
 
+backup::extract_report extract(std::vector<fs::path> archives, fs::path const& target) {
+    backup::extract_options o;
+    o.archives = std::move(archives);
+    o.target = target;
+    offload_pool pool(offload_pool::options{1, "test", nullptr});
+    backup::extract_report done;
+    auto body = [&]() -> awaitable<> { done = co_await backup::extract(pool, o); };
+    run(body);
+    return done;
+}
+
 backup::options from_to(fs::path const& source, fs::path const& destination) {
     backup::options o;
     o.source = source;

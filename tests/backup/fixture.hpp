@@ -3,6 +3,7 @@
 #include "test.hpp"
 
 #include <trawl/backup.hpp>
+#include <trawl/backup_extract.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -54,6 +55,8 @@ std::chrono::system_clock::time_point noon(int year, int month, int day);
 backup::report back_up(backup::options configuration, std::size_t threads = 2);
 backup::restore_report put_back(backup::restore_options configuration, std::size_t threads = 2);
 backup::verify_report verify(std::filesystem::path const& archives, std::size_t threads = 2);
+backup::extract_report extract(std::vector<std::filesystem::path> archives,
+                               std::filesystem::path const& target);
 /// Options for `source` into `destination` on a Tuesday.
 backup::options from_to(std::filesystem::path const& source,
                         std::filesystem::path const& destination);

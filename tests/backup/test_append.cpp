@@ -3,7 +3,6 @@
 #include "faulty_reads.hpp"
 #include "fixture.hpp"
 
-#include <trawl/backup_extract.hpp>
 #include <trawl/backup_store.hpp>
 
 #include <algorithm>
@@ -201,16 +200,6 @@ TEST_CASE("archives alone are extracted with the tails in their places", "[backu
     growing g;
     put(g.source / "log.trawl-tail@5", "a file that only has such a name");
     g.grow(2);
-    auto const extract = [&](std::vector<fs::path> archives, fs::path const& target) {
-        backup::extract_options o;
-        o.archives = std::move(archives);
-        o.target = target;
-        offload_pool pool(offload_pool::options{1, "test", nullptr});
-        backup::extract_report done;
-        auto body = [&]() -> awaitable<> { done = co_await backup::extract(pool, o); };
-        run(body);
-        return done;
-    };
     auto const all = extract({g.made[0].file, g.made[1].file, g.made[2].file}, g.dir / "all");
     CHECK(all.errors.empty());
     CHECK(difference(look_at(g.source), look_at(g.dir / "all")) == "");

@@ -1,7 +1,5 @@
 #include "fixture.hpp"
 
-#include <trawl/backup_extract.hpp>
-
 #include <algorithm>
 
 #include <sys/stat.h>
@@ -13,17 +11,6 @@ using namespace trawl::test;
 namespace fs = std::filesystem;
 
 namespace {
-
-backup::extract_report extract(std::vector<fs::path> archives, fs::path const& target) {
-    backup::extract_options o;
-    o.archives = std::move(archives);
-    o.target = target;
-    offload_pool pool(offload_pool::options{1, "test", nullptr});
-    backup::extract_report done;
-    auto body = [&]() -> awaitable<> { done = co_await backup::extract(pool, o); };
-    run(body);
-    return done;
-}
 
 bool refused(backup::extract_report const& done, std::string const& path) {
     return std::any_of(done.errors.begin(), done.errors.end(),
