@@ -34,7 +34,7 @@ template <class Number>
 Number number(bj::value const& value, char const* what) {
     bj::error_code ec;
     auto const n = value.to_number<Number>(ec);
-    if (ec || value.is_double()) refuse(std::string(what) + " is no whole number in its range");
+    if (ec || value.is_double()) refuse(fmt::format("{} is no whole number in its range", what));
     return n;
 }
 
@@ -43,12 +43,12 @@ std::string bytes_of(bj::value const& value, char const* what) {
     auto const* object = value.if_object();
     auto const* coded = object && object->size() == 1 ? object->if_contains("b64") : nullptr;
     auto const* text = coded ? coded->if_string() : nullptr;
-    if (!text || text->size() % 4 != 0) refuse(std::string(what) + " is no text");
+    if (!text || text->size() % 4 != 0) refuse(fmt::format("{} is no text", what));
     std::string bytes(text->size() / 4 * 3, '\0');
     auto const n = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
                                    reinterpret_cast<unsigned char const*>(text->data()),
                                    static_cast<int>(text->size()));
-    if (n < 0) refuse(std::string(what) + " is no base64");
+    if (n < 0) refuse(fmt::format("{} is no base64", what));
     auto const padding = text->ends_with("==") ? 2u : text->ends_with("=") ? 1u : 0u;
     bytes.resize(static_cast<std::size_t>(n) - padding);
     return bytes;
@@ -63,7 +63,7 @@ bj::value const& member(bj::object const& object, char const* name) {
 digest hash_of(bj::value const& value, std::size_t size, char const* what) {
     if (value.is_null()) return {};
     auto const parsed = value.is_string() ? from_hex(value.get_string(), size) : std::nullopt;
-    if (!parsed) refuse(std::string(what) + " is no hash of its kind");
+    if (!parsed) refuse(fmt::format("{} is no hash of its kind", what));
     return *parsed;
 }
 
@@ -77,7 +77,7 @@ kind kind_of(bj::value const& value) {
 std::string file_name(bj::value const& value, char const* what) {
     auto name = bytes_of(value, what);
     if (!is_clean(name) || name.find('/') != std::string::npos)
-        refuse(std::string(what) + " is no file name");
+        refuse(fmt::format("{} is no file name", what));
     return name;
 }
 
