@@ -24,8 +24,8 @@ struct sftp_place {
     /// The place as it is written above, for messages.
     std::string url() const;
 };
-/// nullopt for what does not begin with "sftp://". Throws error(bad_target) for a place that is
-/// none: no host, several, no path, a password (which everybody would see).
+/// nullopt for what does not begin with "sftp:". Throws error(bad_target) for a place that is none:
+/// no "//", no host, several, no path, a password (which everybody would see).
 std::optional<sftp_place> parse_sftp_place(std::string_view text);
 
 /// A folder on a server. Streams: a backup needs no room on this machine, and of an archive no more

@@ -7,7 +7,11 @@ namespace trawl::plan {
 
 std::optional<sftp_place> parse_sftp_place(std::string_view text) {
     constexpr std::string_view scheme = "sftp://";
-    if (!text.starts_with(scheme)) return std::nullopt;
+    if (!text.starts_with(scheme)) {
+        if (!text.starts_with("sftp:")) return std::nullopt;
+        throw error(trawl::errc::bad_target, "sftp:...",
+                    "write sftp://HOST/PATH, or ./ before the name of a folder");
+    }
     auto const refuse = [&](char const* why) {
         throw error(trawl::errc::bad_target, std::string(text), why);
     };

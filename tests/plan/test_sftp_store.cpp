@@ -404,7 +404,7 @@ TEST_CASE("a server's folder that is missing, or no folder, is said so", "[backu
 TEST_CASE("a place on a server is written as a URL, and never with a password", "[plan]") {
     auto const parsed = [](std::string_view text) { return plan::parse_sftp_place(text); };
     CHECK_FALSE(parsed("/srv/backups"));
-    CHECK_FALSE(parsed("sftp:/x"));
+    CHECK_FALSE(parsed("./sftp:/x"));
     auto const full = parsed("sftp://bob@nas.example:2222/srv/backups/");
     REQUIRE(full);
     CHECK(full->user == "bob");
@@ -417,8 +417,8 @@ TEST_CASE("a place on a server is written as a URL, and never with a password", 
     CHECK(home->host == "::1");
     CHECK(home->path == "backups");
     CHECK(home->url() == "sftp://[::1]/~/backups");
-    for (auto const* bad : {"sftp://", "sftp://host", "sftp://host/", "sftp:///path", "sftp://@h/p",
-                            "sftp://a,b/p", "sftp://h:0/p"}) {
+    for (auto const* bad : {"sftp:/x", "sftp:host/x", "sftp://", "sftp://host", "sftp://host/",
+                            "sftp:///path", "sftp://@h/p", "sftp://a,b/p", "sftp://h:0/p"}) {
         INFO(bad);
         CHECK_THROWS_AS(parsed(bad), error);
     }
