@@ -251,14 +251,6 @@ struct reading {
     std::size_t size = 0;
 };
 
-/// No byte goes into the reader's memory when it has gone.
-struct stopper {
-    reading& one;
-    ~stopper() {
-        if (!one.ended) one.stop.emit(asio::cancellation_type::terminal);
-    }
-};
-
 } // namespace
 
 awaitable<std::optional<std::size_t>> stream::read_some_until(asio::mutable_buffer into,
@@ -273,10 +265,14 @@ awaitable<std::optional<std::size_t>> stream::read_some_until(asio::mutable_buff
         mine->who.signal();
     };
     socket_.async_read_some(into, asio::bind_cancellation_slot(mine->stop.slot(), std::move(done)));
-    stopper const at_exit{*mine};
     auto const woken = co_await mine->who.wait(deadline);
-    if (!mine->ended && woken == trawl::detail::wake::cancelled) trawl::detail::throw_cancelled();
-    if (!mine->ended) co_return std::nullopt;
+    if (!mine->ended) {
+        // No byte goes into the reader's memory when it has gone. (Not in a destructor: when the
+        // context is destroyed with the read under way, there is nothing left to stop it.)
+        mine->stop.emit(asio::cancellation_type::terminal);
+        if (woken == trawl::detail::wake::cancelled) trawl::detail::throw_cancelled();
+        co_return std::nullopt;
+    }
     if (mine->failure) throw std::system_error(mine->failure);
     co_return mine->size;
 }
