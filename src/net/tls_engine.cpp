@@ -6,6 +6,7 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <new>
 
@@ -44,8 +45,13 @@ struct tls_engine::socket_bio {
     static int read(BIO* by, char* into, int size) {
         auto& on = *static_cast<tls_engine*>(BIO_get_data(by));
         BIO_clear_retry_flags(by);
-        auto const got = ::recv(on.socket_, into, static_cast<std::size_t>(size), MSG_DONTWAIT);
-        if (got >= 0) return static_cast<int>(got);
+        if (on.room_ == 0) return BIO_set_retry_read(by), -1;
+        auto const most = std::min(on.room_, static_cast<std::size_t>(size));
+        auto const got = ::recv(on.socket_, into, most, MSG_DONTWAIT);
+        if (got >= 0) {
+            on.room_ -= static_cast<std::size_t>(got);
+            return static_cast<int>(got);
+        }
         if (is_passing(errno))
             BIO_set_retry_read(by);
         else
@@ -70,23 +76,28 @@ tls_engine::tls_engine(SSL_CTX* context, int socket) : ssl_(SSL_new(context)), s
     SSL_set_read_ahead(handle(), 1); // all records that are there in one call
 }
 
-tls_engine::outcome tls_engine::handshake() {
+/// A peer that sends tickets and key updates without end, which OpenSSL takes one after the other,
+/// holds the loop no longer than this many bytes take.
+void tls_engine::begin() noexcept {
     ERR_clear_error();
     fault_ = 0;
+    room_ = std::size_t(64) << 10;
+}
+
+tls_engine::outcome tls_engine::handshake() {
+    begin();
     return judge(SSL_do_handshake(handle()), 0);
 }
 
 tls_engine::outcome tls_engine::read(asio::mutable_buffer into) {
-    ERR_clear_error();
-    fault_ = 0;
+    begin();
     std::size_t size = 0;
     int const result = SSL_read_ex(handle(), into.data(), into.size(), &size);
     return judge(result, size);
 }
 
 tls_engine::outcome tls_engine::write(std::string_view bytes) {
-    ERR_clear_error();
-    fault_ = 0;
+    begin();
     std::size_t size = 0;
     int const result = SSL_write_ex(handle(), bytes.data(), bytes.size(), &size);
     return judge(result, size);

@@ -41,12 +41,14 @@ private:
     struct free_ssl {
         void operator()(SSL* p) const noexcept { SSL_free(p); }
     };
+    void begin() noexcept;
     outcome judge(int result, std::size_t size);
     std::error_code failure() const;
 
     std::unique_ptr<SSL, free_ssl> ssl_;
     int socket_;
-    int fault_ = 0; ///< the socket's errno in the present step
+    int fault_ = 0;        ///< the socket's errno in the present step
+    std::size_t room_ = 0; ///< bytes that the step may still read
 };
 
 } // namespace trawl::net
