@@ -36,6 +36,25 @@ logins refused(tls_server::settings settings, std::string password = "s3cret") {
     return seen;
 }
 
+/// Two letters, the second over a resumed session; the server's account of the logins.
+logins accepted_twice(tls_server::settings settings) {
+    logins seen;
+    with_tls_server(settings,
+                    [&](tls_server& server, smtp::options how, auto const&) -> awaitable<> {
+                        auto executor = co_await asio::this_coro::executor;
+                        smtp::client client(executor, as_bob(std::move(how)));
+                        for (int i = 0; i < 2; ++i) {
+                            auto message = letter();
+                            auto const sent = co_await client.send(std::move(message));
+                            CHECK(sent.all_accepted());
+                            co_await client.quit();
+                        }
+                        CHECK(server.resumed == std::vector<bool>{false, true});
+                        seen = server.logins;
+                    });
+    return seen;
+}
+
 } // namespace
 
 TEST_CASE("a login is bound to its TLS channel, also to one of a resumed session", "[mail]") {
@@ -43,22 +62,9 @@ TEST_CASE("a login is bound to its TLS channel, also to one of a resumed session
         for (int const newest : {TLS1_2_VERSION, TLS1_3_VERSION}) {
             tls_server::settings settings;
             settings.starttls = starttls, settings.newest = newest;
-            with_tls_server(settings,
-                            [&](tls_server& server, smtp::options how, auto const&) -> awaitable<> {
-                                auto executor = co_await asio::this_coro::executor;
-                                smtp::client client(executor, as_bob(std::move(how)));
-                                for (int i = 0; i < 2; ++i) {
-                                    auto message = letter();
-                                    auto const sent = co_await client.send(std::move(message));
-                                    CHECK(sent.all_accepted());
-                                    co_await client.quit();
-                                }
-                                CHECK(server.resumed == std::vector<bool>{false, true});
-                                auto const bound = newest == TLS1_3_VERSION
-                                                       ? "SCRAM-SHA-256-PLUS tls-exporter yes"s
-                                                       : "SCRAM-SHA-256-PLUS tls-unique yes"s;
-                                CHECK(server.logins == logins{bound, bound});
-                            });
+            auto const bound = newest == TLS1_3_VERSION ? "SCRAM-SHA-256-PLUS tls-exporter yes"s
+                                                        : "SCRAM-SHA-256-PLUS tls-unique yes"s;
+            CHECK(accepted_twice(settings) == logins{bound, bound});
         }
 }
 
@@ -90,20 +96,8 @@ TEST_CASE(
     for (auto const* hash : {"sha256", "sha384"}) {
         tls_server::settings settings;
         settings.newest = TLS1_2_VERSION, settings.weak_tls = true, settings.hash = hash;
-        with_tls_server(settings,
-                        [](tls_server& server, smtp::options how, auto const&) -> awaitable<> {
-                            auto executor = co_await asio::this_coro::executor;
-                            smtp::client client(executor, as_bob(std::move(how)));
-                            for (int i = 0; i < 2; ++i) {
-                                auto message = letter();
-                                auto const sent = co_await client.send(std::move(message));
-                                CHECK(sent.all_accepted());
-                                co_await client.quit();
-                            }
-                            CHECK(server.resumed == std::vector<bool>{false, true});
-                            auto const bound = "SCRAM-SHA-256-PLUS tls-server-end-point yes"s;
-                            CHECK(server.logins == logins{bound, bound});
-                        });
+        auto const bound = "SCRAM-SHA-256-PLUS tls-server-end-point yes"s;
+        CHECK(accepted_twice(settings) == logins{bound, bound});
         settings.elsewhere = true;
         CHECK(refused(settings) == logins{"SCRAM-SHA-256-PLUS tls-server-end-point no"});
     }
